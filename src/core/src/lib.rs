@@ -1,0 +1,8 @@
+//! What bellows decides, without I/O, clock, randomness or runtime: `now` is an argument.
+//!
+//! Nothing here may be `async`, read a clock or touch the world; the crate's dependency list is the guard.
+
+pub mod answer;
+pub mod key;
+pub mod message;
+pub mod time;

@@ -1,0 +1,88 @@
+//! The edges: everything that is not ours to decide (queues, objects, processes, time, chance) behind one contract
+//! per kind, with one [`Error`] for all of them.
+//!
+//! A kind of edge is a trait with native `async fn` that states the contract, and an enum that dispatches to the
+//! backends. Roles hold the enum; only `wiring` names a backend.
+
+pub mod bucket;
+pub mod host;
+pub mod queue;
+
+use std::fmt;
+
+/// What went wrong at an edge, as far as a caller has to tell cases apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Too many calls: later, and slower.
+    Throttled,
+    /// The service or the disk does not answer as it should: later.
+    Unavailable,
+    /// No answer within the deadline. The call may have taken effect.
+    Timeout,
+    /// A condition of the call does not hold: somebody else was first.
+    Conflict,
+    NotFound,
+    /// The receipt is no longer ours: the message has been given to somebody else.
+    Expired,
+    Denied,
+    /// The call itself is wrong; repeating it is pointless.
+    Invalid,
+    /// No room left where the data should go.
+    Full,
+}
+
+/// A failed call at an edge.
+#[derive(Debug)]
+pub struct Error {
+    pub kind: Kind,
+    /// Dotted name of the call: `queue.send`.
+    pub operation: &'static str,
+    pub detail: String,
+    pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    pub fn new(kind: Kind, operation: &'static str, detail: impl Into<String>) -> Error {
+        Error { kind, operation, detail: detail.into(), source: None }
+    }
+
+    #[must_use]
+    pub fn caused_by(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// From an I/O error of `operation` on `what` (a path).
+    pub fn io(operation: &'static str, what: impl fmt::Display, error: std::io::Error) -> Error {
+        use std::io::ErrorKind as E;
+        let kind = match error.kind() {
+            E::NotFound => Kind::NotFound,
+            E::AlreadyExists => Kind::Conflict,
+            E::PermissionDenied | E::ReadOnlyFilesystem => Kind::Denied,
+            E::StorageFull | E::QuotaExceeded => Kind::Full,
+            E::TimedOut => Kind::Timeout,
+            E::InvalidInput | E::InvalidFilename => Kind::Invalid,
+            _ => Kind::Unavailable,
+        };
+        Error::new(kind, operation, format!("{what}: {error}")).caused_by(error)
+    }
+
+    /// Whether the same call may succeed later. The one place that decides it.
+    pub fn retryable(&self) -> bool {
+        matches!(self.kind, Kind::Throttled | Kind::Unavailable | Kind::Timeout | Kind::Full)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} failed ({:?}): {}", self.operation, self.kind, self.detail)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_deref().map(|e| e as _)
+    }
+}

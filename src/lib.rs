@@ -1,0 +1,1 @@
+//! Elastic image recognition.
