@@ -1,1 +1,3 @@
 //! Elastic image recognition.
+
+pub mod edge;
