@@ -1,4 +1,5 @@
-//! What durability costs on one machine: `cargo bench --bench queue [-- FOLDER]`, a table on standard output.
+//! What durability costs on one machine: `cargo bench --bench queue [-- FOLDER [accepts|cycles|processes]]`, a table on
+//! standard output.
 //!
 //! Every figure of the product stands beside the bare system calls on the same folder (default: the target folder's
 //! file system, since `/tmp` is often memory, where an fsync is free).
@@ -35,7 +36,19 @@ fn main() {
     }
     let parent = arguments.first().map_or_else(|| PathBuf::from(env!("CARGO_TARGET_TMPDIR")), PathBuf::from);
     let folder = tempfile::Builder::new().prefix("bench-queue-").tempdir_in(parent).unwrap();
-    let folder = folder.path();
+    let wanted = |part: &str| arguments.get(1).is_none_or(|only| only == part);
+    if wanted("accepts") {
+        accepts(folder.path());
+    }
+    if wanted("cycles") {
+        cycles(folder.path());
+    }
+    if wanted("processes") {
+        processes::compare(folder.path());
+    }
+}
+
+fn accepts(folder: &Path) {
     println!("durable accepts a second, and processor time for each");
     println!("{:<44} {:>16} {:>16} {:>16}", "callers", CALLERS[0], CALLERS[1], CALLERS[2]);
     row("bare: append + fsync", |callers| bare_appends(folder, callers));
@@ -44,8 +57,6 @@ fn main() {
     row("bucket: put 100 KB", |callers| puts(folder, callers, false));
     row("bare: the same + append + fsync", |callers| bare_puts(folder, callers, true));
     row("bucket and queue: put 100 KB, then send", |callers| puts(folder, callers, true));
-    cycles(folder);
-    processes::compare(folder);
 }
 
 /// How often something was done in `SPAN`, and the processor time it took.
@@ -58,12 +69,17 @@ struct Rate {
 fn row(name: &str, measure: impl Fn(usize) -> Rate) {
     print!("{name:<44}");
     for callers in CALLERS {
-        let rate = measure(callers);
-        let each = rate.processor.as_secs_f64() * 1e6 / rate.done as f64;
-        print!(" {:>8.0} {:>4.0} us", rate.done as f64 / rate.took.as_secs_f64(), each);
+        print!(" {}", measure(callers));
         let _ = std::io::stdout().flush();
     }
     println!();
+}
+
+impl std::fmt::Display for Rate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let each = self.processor.as_secs_f64() * 1e6 / self.done as f64;
+        write!(f, "{:>8.0} {each:>4.0} us", self.done as f64 / self.took.as_secs_f64())
+    }
 }
 
 /// User and system time of this process.
@@ -195,6 +211,6 @@ fn cycles(folder: &Path) {
                 queue.delete(&got[0].receipt).await.unwrap();
             }
         });
-        println!("{name:<44} {:>8.0}", rate.done as f64 / rate.took.as_secs_f64());
+        println!("{name:<44} {rate}");
     }
 }
