@@ -5,4 +5,6 @@
 pub mod answer;
 pub mod key;
 pub mod message;
+pub mod pool;
 pub mod time;
+pub mod worker;
