@@ -1,0 +1,4 @@
+//! One file a subcommand, wiring only.
+
+pub mod check_config;
+pub mod health;
