@@ -101,3 +101,17 @@ fn the_backlog_is_what_the_pool_clears_while_somebody_waits() {
     let fixed = load(&set(&[("web.max_backlog", "2000")])).config;
     assert_eq!(fixed.max_backlog(Duration::from_millis(1), 8), 2000);
 }
+
+/// Nobody who reads the effective values has to know what "auto" comes to; only what is told later stays open.
+#[test]
+fn every_auto_is_printed_as_its_value() {
+    for backend in ["local", "aws"] {
+        let mut loaded = load(&sources(&[]));
+        loaded.config.backend = if backend == "aws" { Backend::Aws } else { Backend::Local };
+        let open: Vec<String> =
+            loaded.lines().into_iter().filter(|line| line.value == "\"auto\"").map(|line| line.key).collect();
+        assert_eq!(open, ["app.app_tier_id"]);
+        let computed = loaded.lines().into_iter().filter(|line| line.origin == Origin::Computed).count();
+        assert_eq!(computed, DEFAULTS.lines().filter(|line| line.ends_with("= \"auto\"")).count() - 1);
+    }
+}
