@@ -22,6 +22,12 @@ fn values() {
         ("web.max_files", "-1", "-1", whole.to_owned()),
         ("web.max_files", "1.5", "\"1.5\"", whole.to_owned()),
         ("pool.max_instances", "-1", "-1", format!("{whole}, or \"auto\"")),
+        (
+            "web.max_backlog",
+            "9223372036854775808",
+            "\"9223372036854775808\"",
+            "a whole number, 0 or more, or \"auto\"".into(),
+        ),
         ("pool.dry_run", "yes", "\"yes\"", "true or false".into()),
         ("role", "webb", "\"webb\"", "\"web\" or \"app\"".into()),
         ("role", "0", "0", "\"web\" or \"app\"".into()),
@@ -129,6 +135,11 @@ fn unknown_keys() {
             )
         );
     }
+    assert_eq!(
+        refused(&Sources { user_data: Some("[queue.url]\nrequest = \"x\"".into()), ..sources(&[]) }),
+        "configuration: unknown key queue.url.request = \"x\" (from EC2 user data, line 2): \
+         expected a key that bellows knows; did you mean `queue.urls.request`?"
+    );
     assert_eq!(
         refused(&set(&[("web.liste", "x")])),
         "configuration: unknown key web.liste = \"x\" (from --set): \
