@@ -163,9 +163,11 @@ fn find<'a>(tree: &'a toml::Value, key: &str) -> Option<&'a toml::Value> {
     key.split('.').try_fold(tree, |value, name| value.get(name))
 }
 
-/// `key = value` for an error. A token may stand where its hash should: those are never shown.
+/// `key = value` for an error. What may be a secret in the wrong place (a token where its hash should be) stays unseen.
 fn show(key: &str, value: &toml::Value) -> String {
-    if key.contains("token") { format!("{key} = (not shown)") } else { format!("{key} = {}", literal(value)) }
+    let name = key.to_ascii_lowercase();
+    let secret = ["token", "secret", "password", "credential"].iter().any(|word| name.contains(word));
+    if secret { format!("{key} = (not shown)") } else { format!("{key} = {}", literal(value)) }
 }
 
 /// A value as TOML writes it, in one line.

@@ -6,6 +6,8 @@
 
 mod labels;
 mod registry;
+#[cfg(test)]
+mod tests;
 
 pub use labels::{Action, Label, LaunchFailure, Loop, Outcome, Queue, Route, Stage};
 

@@ -54,3 +54,17 @@ fn print(text: &str) -> Exit {
         _ => Exit::Success,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Only what flags alone decide: the environment of the tests is not ours.
+    #[test]
+    fn a_wrong_setting_is_exit_78() {
+        let args = ConfigArgs { set: vec!["web.wait=soon".into()], ..ConfigArgs::default() };
+        let check = CheckConfig { config: args, defaults: false };
+        assert_eq!(run(&check), Exit::Configuration);
+        assert_eq!(Exit::Configuration.code(), 78);
+    }
+}

@@ -81,7 +81,7 @@ pub fn of_variable(name: &str, value: &str) -> Variable {
 
 /// The keys that an unknown one may have meant, best first, at most three.
 pub fn near(unknown: &str) -> Vec<&'static str> {
-    let unknown = unknown.to_ascii_lowercase().replace("__", ".").replace('-', "_");
+    let unknown = unknown.to_ascii_lowercase().replace("__", ".").replace('-', "_").replace('"', "");
     let last = unknown.rsplit('.').next().unwrap_or_default();
     if let Some((_, key)) = ALIASES.iter().find(|(alias, _)| *alias == last) {
         return vec![key];

@@ -18,7 +18,7 @@ pub struct Sources {
     pub system_file: Option<PathBuf>,
     /// Named by the user, so they must exist.
     pub files: Vec<PathBuf>,
-    /// The TOML document in the instance's user data.
+    /// The TOML document in the instance's user data; where it is absent, `BELLOWS_USER_DATA_FILE` may name one.
     pub user_data: Option<String>,
     pub environment: Vec<(OsString, OsString)>,
     pub flags: Vec<Flag>,
@@ -61,10 +61,11 @@ impl Stack {
     pub fn read(sources: &Sources) -> Stack {
         let mut stack = Stack { figment: Figment::new(), places: Vec::new(), problems: Vec::new() };
         stack.add_document(Origin::Default, keys::defaults().clone());
+        // only what is certainly not there is passed over: a folder we may not look into is an error
         if let Some(path) = &sources.system_file
-            && path.exists()
+            && !matches!(path.try_exists(), Ok(false))
         {
-            stack.add_file(path, "the file can be removed; it is optional");
+            stack.add_file(path, "make it readable, or remove it: it is optional");
         }
         for path in sources.variable("BELLOWS_CONFIG").map(std::env::split_paths).into_iter().flatten() {
             stack.add_file(&path, "correct the list of files in BELLOWS_CONFIG, or unset it");
@@ -229,7 +230,13 @@ fn unknown_variable(name: &str, value: &str) -> Problem {
     } else {
         (format!("a variable that bellows knows; did you mean {}?", listed(near.into_iter().map(keys::variable))), None)
     };
-    Problem { what: format!("unknown variable {name} = {value:?}"), origin: "the environment".into(), expected, repair }
+    let value = toml::Value::String(value.into());
+    Problem {
+        what: format!("unknown variable {}", super::show(name, &value)),
+        origin: "the environment".into(),
+        expected,
+        repair,
+    }
 }
 
 fn listed(names: impl Iterator<Item = String>) -> String {
