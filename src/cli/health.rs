@@ -51,7 +51,8 @@ pub fn run(args: &Health) -> Exit {
 fn worker(config: &Config) -> Result<String, String> {
     match config.app.app_tier_id.set() {
         Some(id) if config.is_local() => holds_lock(&config.state_dir().join("pool").join(format!("{id}.lock"))),
-        _ => Err("role = \"app\" on one machine: say which worker, as --set app.app_tier_id=1".into()),
+        None if config.is_local() => Err("role = \"app\": say which worker, as --set app.app_tier_id=1".into()),
+        _ => Err("role = \"app\" on aws listens on nothing and keeps no lock: ask its web tier".into()),
     }
 }
 

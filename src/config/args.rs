@@ -13,7 +13,7 @@ pub struct ConfigArgs {
     pub config: Vec<PathBuf>,
 
     /// Set one setting: `--set web.wait=2m`
-    #[arg(long, value_name = "KEY=VALUE")]
+    #[arg(long, value_name = "KEY=VALUE", value_parser = assignment)]
     pub set: Vec<String>,
 
     /// What this process does: `web` or `app` (`--set role=…`)
@@ -29,6 +29,11 @@ pub struct ConfigArgs {
     pub listen: Option<String>,
 }
 
+fn assignment(text: &str) -> Result<String, String> {
+    let (key, _) = text.split_once('=').ok_or("expected KEY=VALUE, such as web.wait=2m")?;
+    if key.trim().is_empty() { Err("expected a key before `=`".into()) } else { Ok(text.into()) }
+}
+
 impl ConfigArgs {
     /// These flags, the environment of this process, and the files of this machine.
     pub fn sources(&self) -> Sources {
@@ -42,7 +47,7 @@ impl ConfigArgs {
         }
     }
 
-    /// The settings among the flags, the later the stronger. `--set` without `=` is an unknown key further on.
+    /// The settings among the flags, the later the stronger.
     fn flags(&self) -> Vec<Flag> {
         let set = self.set.iter().map(|text| {
             let (key, value) = text.split_once('=').unwrap_or((text, ""));

@@ -64,6 +64,19 @@ fn shorthands_are_flags_by_their_own_name() {
 }
 
 #[test]
+fn a_flag_that_sets_nothing_is_wrong_usage() {
+    #[derive(Debug, clap::Parser)]
+    struct Cli {
+        #[command(flatten)]
+        config: ConfigArgs,
+    }
+    let parse = |set: &str| <Cli as clap::Parser>::try_parse_from(["bellows", "--set", set]);
+    assert_eq!(parse("web.wait=").unwrap().config.set, ["web.wait="]);
+    assert!(parse("web.wait").unwrap_err().to_string().contains("expected KEY=VALUE, such as web.wait=2m"));
+    assert!(parse("=1").is_err());
+}
+
+#[test]
 fn a_variable_may_hold_a_list() {
     let token = format!("ci:sha256:{}", "0a".repeat(32));
     let loaded = load(&sources(&[
