@@ -2,3 +2,6 @@
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
 
 mod contract;
+mod crash;
+mod dependence;
+mod support;

@@ -4,6 +4,7 @@
 
 pub mod answer;
 pub mod key;
+pub mod label;
 pub mod message;
 pub mod pool;
 pub mod time;

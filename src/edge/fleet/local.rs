@@ -16,6 +16,7 @@ use lock::Lock;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -36,7 +37,7 @@ pub struct Settings {
 }
 
 /// Called with the pid of a child that has ended, to remove what it left half-written.
-pub type Sweep = Arc<dyn Fn(u32) + Send + Sync>;
+pub type Sweep = Arc<dyn Fn(u32) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
 /// Cheap to clone.
 #[derive(Clone)]
@@ -126,7 +127,7 @@ impl Fleet {
             Ok(status) => tracing::warn!(instance.id = instance_id.0, process.status = %status, "an app process ended"),
             Err(e) => tracing::warn!(instance.id = instance_id.0, error = %e, "an app process cannot be waited for"),
         }
-        (self.0.sweep)(pid);
+        (self.0.sweep)(pid).await;
         if let Some(member) = self.members().get_mut(&instance_id) {
             member.gone = true;
         }
