@@ -5,6 +5,7 @@
 //! backends. Roles hold the enum; only `wiring` names a backend.
 
 pub mod bucket;
+pub mod engine;
 pub mod host;
 pub mod queue;
 

@@ -1,1 +1,5 @@
 //! Elastic image recognition.
+
+pub mod cli;
+pub mod edge;
+pub mod model;

@@ -4,5 +4,6 @@
 
 pub mod answer;
 pub mod key;
+pub mod label;
 pub mod message;
 pub mod time;
