@@ -5,6 +5,7 @@
 //! backends. Roles hold the enum; only `wiring` names a backend.
 
 pub mod bucket;
+pub mod disk;
 pub mod engine;
 pub mod host;
 pub mod queue;
@@ -64,7 +65,7 @@ impl Error {
             E::PermissionDenied | E::ReadOnlyFilesystem => Kind::Denied,
             E::StorageFull | E::QuotaExceeded => Kind::Full,
             E::TimedOut => Kind::Timeout,
-            E::InvalidInput | E::InvalidFilename => Kind::Invalid,
+            E::InvalidInput | E::InvalidFilename | E::IsADirectory | E::NotADirectory => Kind::Invalid,
             _ => Kind::Unavailable,
         };
         Error::new(kind, operation, format!("{what}: {error}")).caused_by(error)

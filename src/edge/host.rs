@@ -4,6 +4,7 @@
 use bellows_core::key::RequestId;
 use bellows_core::time::Timestamp;
 use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::Notify;
@@ -21,6 +22,9 @@ pub enum Clock {
         start: Timestamp,
         origin: Instant,
     },
+    /// Shows what it was last set to (milliseconds), also from other threads: for tests that let hours pass, or
+    /// that set the clock back.
+    Manual(Arc<AtomicU64>),
 }
 
 impl Clock {
@@ -36,6 +40,7 @@ impl Clock {
                 Timestamp(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64)
             }
             Clock::Virtual { start, origin } => start.plus(origin.elapsed()),
+            Clock::Manual(shown) => Timestamp(shown.load(Ordering::SeqCst)),
         }
     }
 }

@@ -3,7 +3,7 @@
 pub mod local;
 pub mod memory;
 
-use super::Result;
+use super::{Error, Kind, Result};
 use bellows_core::time::Timestamp;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -12,6 +12,11 @@ use tokio_util::sync::CancellationToken;
 pub const BATCH: usize = 10;
 /// The longest a poll may wait for a message.
 pub const MAX_WAIT: Duration = Duration::from_secs(20);
+/// The longest a message may be hidden, by a delay or by a lease. Whatever is hidden for longer was hidden by a clock
+/// that has been set back since, and counts as visible.
+pub const MAX_DELAY: Duration = Duration::from_mins(15);
+/// Longest body in bytes.
+pub const MAX_BODY: usize = 256 * 1024;
 
 /// One queue's fixed properties.
 #[derive(Clone, Debug)]
@@ -21,7 +26,8 @@ pub struct Settings {
     pub visibility: Duration,
     /// Messages older than this vanish.
     pub retention: Duration,
-    /// After so many receives a message goes to the queue named here instead of being received again.
+    /// After so many receives a message goes to the queue named here instead of being received again. There it keeps
+    /// its sending time, and its receive count goes on: the first receive of a dead letter counts one more.
     pub dead_letters: Option<(u32, String)>,
 }
 
@@ -74,6 +80,38 @@ pub(crate) trait Api {
     async fn depth(&self) -> Result<Depth>;
 }
 
+impl Settings {
+    /// Refuses what no backend could keep.
+    pub(crate) fn check(&self) -> Result<()> {
+        let wrong = if self.name.is_empty() {
+            "a queue needs a name"
+        } else if self.visibility.is_zero() || self.visibility > MAX_DELAY {
+            "expected a visibility above zero and of at most 15 minutes"
+        } else if self.dead_letters.as_ref().is_some_and(|(receives, name)| *receives == 0 || *name == self.name) {
+            "expected at least one receive before a message goes to another queue"
+        } else {
+            return Ok(());
+        };
+        Err(Error::new(Kind::Invalid, "queue.open", format!("queue `{}`: {wrong}", self.name)))
+    }
+}
+
+/// Refuses a message no backend takes.
+fn check_send(body: &str, delay: Duration) -> Result<()> {
+    if body.len() > MAX_BODY {
+        let detail = format!("a body of {} bytes, expected at most {MAX_BODY}", body.len());
+        return Err(Error::new(Kind::Invalid, "queue.send", detail));
+    }
+    check_hiding("queue.send", delay)
+}
+
+fn check_hiding(operation: &'static str, hidden: Duration) -> Result<()> {
+    if hidden > MAX_DELAY {
+        return Err(Error::new(Kind::Invalid, operation, format!("hidden for {hidden:?}, expected at most 15 min")));
+    }
+    Ok(())
+}
+
 /// A queue of whichever kind. Cheap to clone.
 #[derive(Clone, Debug)]
 pub enum Queue {
@@ -98,6 +136,7 @@ impl Queue {
 
     /// Sends a message that nobody sees before `delay` (at most 15 min) has passed.
     pub async fn send_delayed(&self, body: String, delay: Duration) -> Result<()> {
+        check_send(&body, delay)?;
         dispatch!(self.send(body, delay))
     }
 
@@ -113,6 +152,7 @@ impl Queue {
 
     /// Keeps a message for `visibility` from now on.
     pub async fn extend(&self, receipt: &Receipt, visibility: Duration) -> Result<()> {
+        check_hiding("queue.extend", visibility)?;
         dispatch!(self.extend(receipt, visibility))
     }
 

@@ -1,0 +1,280 @@
+//! The blocking half of a local bucket: objects as files, written so that neither a kill nor a power cut leaves a part
+//! of one where a reader looks.
+
+use super::super::{Etag, Meta, Object, Put};
+use super::list::{Query, list};
+use super::sync::SharedFolders;
+use crate::edge::host::Clock;
+use crate::edge::{Error, Kind, Result, disk};
+use bellows_core::key::RequestId;
+use bellows_core::time::Timestamp;
+use bytes::Bytes;
+use std::collections::BTreeSet;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::hash::{DefaultHasher, Hasher};
+use std::io::{self, ErrorKind, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, UNIX_EPOCH};
+
+/// Where unfinished files lie. The plus keeps it out of the alphabet of keys.
+pub(super) const PRIVATE: &str = ".tmp+";
+/// Guards every compare-and-swap of a bucket.
+const LOCK: &str = ".lock+";
+/// A folder that a delete removes between our making and our using it is made again so many times.
+const ATTEMPTS: u32 = 16;
+/// A lock that is held for longer than this is held by a process that was stopped.
+const LOCK_TRIES: u32 = 5000;
+const LOCK_PAUSE: Duration = Duration::from_millis(1);
+
+#[derive(Debug)]
+pub(super) struct Files {
+    root: PathBuf,
+    clock: Clock,
+    written: AtomicU64,
+    folders: SharedFolders,
+    /// Folders that stay, and whose entry in their parent is durable.
+    settled: Mutex<BTreeSet<PathBuf>>,
+}
+
+/// How a finished file comes to its name.
+#[derive(Clone, Copy)]
+enum Placing {
+    Replace,
+    IfAbsent,
+}
+
+impl Files {
+    pub(super) fn open(root: PathBuf, clock: Clock) -> Result<Files> {
+        let failed = |e| Error::io("bucket.open", root.display(), e);
+        disk::create_folders(&root.join(PRIVATE)).map_err(failed)?;
+        disk::refuse_network(&root)?;
+        // a read-only disk shows itself at the start, not at the first upload
+        OpenOptions::new().create(true).append(true).open(root.join(LOCK)).map_err(failed)?;
+        let (folders, settled) = (SharedFolders::default(), Mutex::default());
+        Ok(Files { root, clock, written: AtomicU64::new(0), folders, settled })
+    }
+
+    pub(super) fn put(&self, operation: &'static str, key: &str, bytes: &Bytes) -> Result<()> {
+        self.write(key, bytes, Placing::Replace).map(drop).map_err(|e| Error::io(operation, key, e))
+    }
+
+    pub(super) fn put_if_absent(&self, operation: &'static str, key: &str, bytes: &Bytes) -> Result<Put> {
+        let failed = |e| Error::io(operation, key, e);
+        let path = self.root.join(key);
+        if !path.is_file() && self.write(key, bytes, Placing::IfAbsent).map_err(failed)? {
+            return Ok(Put::Created);
+        }
+        // the winner may not have come to its fsync yet, and our caller will rely on what is there
+        self.settle(path.parent().unwrap_or(&self.root)).map_err(failed)?;
+        Ok(Put::Exists)
+    }
+
+    pub(super) fn compare_and_swap(
+        &self,
+        operation: &'static str,
+        key: &str,
+        expected: Option<&Etag>,
+        bytes: &Bytes,
+    ) -> Result<Etag> {
+        let failed = |e| Error::io(operation, key, e);
+        let conflict = || Error::new(Kind::Conflict, operation, format!("`{key}` is not in the expected version"));
+        // held until the new version is durable
+        let _lock = self.lock(operation)?;
+        let present = self.get(operation, key)?.map(|object| object.etag);
+        if present.as_ref() != expected {
+            return Err(conflict());
+        }
+        let placing = if present.is_some() { Placing::Replace } else { Placing::IfAbsent };
+        if !self.write(key, bytes, placing).map_err(failed)? {
+            return Err(conflict());
+        }
+        Ok(etag(bytes))
+    }
+
+    pub(super) fn get(&self, operation: &'static str, key: &str) -> Result<Option<Object>> {
+        match read(&self.root.join(key)) {
+            Ok(object) => Ok(Some(object)),
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::IsADirectory) => {
+                Ok(None)
+            }
+            Err(error) => Err(Error::io(operation, key, error)),
+        }
+    }
+
+    pub(super) fn list(&self, operation: &'static str, query: &Query<'_>) -> Result<Vec<Meta>> {
+        list(&self.root, query).map_err(|e| Error::io(operation, query.prefix, e))
+    }
+
+    /// Not fsynced: a power cut may bring a deleted object back, and who deletes by age deletes it again.
+    pub(super) fn delete(&self, operation: &'static str, key: &str) -> Result<()> {
+        let path = self.root.join(key);
+        match fs::remove_file(&path) {
+            Ok(()) => {}
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(()),
+            Err(_) if path.is_dir() => return Ok(()),
+            Err(error) => return Err(Error::io(operation, key, error)),
+        }
+        if let Some(folder) = path.parent().filter(|folder| is_passing(folder)) {
+            // fails where something is in it, also where that came this very moment
+            let _ = fs::remove_dir(folder);
+        }
+        Ok(())
+    }
+
+    /// Removes what unfinished writes have left: those of one process that is gone, or all.
+    pub(super) fn sweep_temporary(&self, pid: Option<u32>) -> io::Result<usize> {
+        let beginning = pid.map(|pid| format!("{pid}-")).unwrap_or_default();
+        let mut removed = 0;
+        for entry in fs::read_dir(self.root.join(PRIVATE))? {
+            let entry = entry?;
+            if entry.file_name().to_string_lossy().starts_with(&beginning) {
+                match fs::remove_file(entry.path()) {
+                    Ok(()) => removed += 1,
+                    Err(error) if error.kind() == ErrorKind::NotFound => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Writes an object durably; false where `IfAbsent` found one.
+    fn write(&self, key: &str, bytes: &[u8], placing: Placing) -> io::Result<bool> {
+        let path = self.root.join(key);
+        let folder = path.parent().unwrap_or(&self.root);
+        let temporary = self.temporary(bytes)?;
+        let mut attempt = 0;
+        loop {
+            self.make(folder)?;
+            let placed = match placing {
+                Placing::Replace => fs::rename(&temporary.path, &path),
+                Placing::IfAbsent => fs::hard_link(&temporary.path, &path),
+            };
+            match placed {
+                Ok(()) => break,
+                Err(e) if e.kind() == ErrorKind::AlreadyExists && path.is_dir() => {
+                    return Err(ErrorKind::IsADirectory.into());
+                }
+                Err(e) if e.kind() == ErrorKind::AlreadyExists => return Ok(false),
+                // a delete has just removed the folder as empty
+                Err(e) if e.kind() == ErrorKind::NotFound && attempt < ATTEMPTS => attempt += 1,
+                Err(error) => return Err(error),
+            }
+        }
+        drop(temporary);
+        self.settle(folder)?;
+        Ok(true)
+    }
+
+    /// A file of its own with these contents, fsynced.
+    fn temporary(&self, bytes: &[u8]) -> io::Result<Temporary> {
+        loop {
+            let number = self.written.fetch_add(1, Ordering::Relaxed);
+            let path = self.root.join(PRIVATE).join(format!("{}-{number}", std::process::id()));
+            let mut file = match OpenOptions::new().write(true).create_new(true).open(&path) {
+                Ok(file) => file,
+                // left by a killed process that had our pid
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
+                Err(error) => return Err(error),
+            };
+            let temporary = Temporary { path };
+            file.write_all(bytes)?;
+            file.set_modified(UNIX_EPOCH + Duration::from_millis(self.clock.now().0))?;
+            file.sync_all()?;
+            return Ok(temporary);
+        }
+    }
+
+    /// Makes the folders of a key where they are not.
+    fn make(&self, folder: &Path) -> io::Result<()> {
+        if folder == self.root || self.is_settled(folder) {
+            return Ok(());
+        }
+        match fs::create_dir(folder) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                self.make(folder.parent().unwrap_or(&self.root))?;
+                self.make(folder)
+            }
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+            made => made,
+        }
+    }
+
+    /// Makes the newest entry of `folder` durable, and those entries above it that lead there.
+    fn settle(&self, folder: &Path) -> io::Result<()> {
+        if is_passing(folder) {
+            disk::sync_folder(folder)?;
+        } else {
+            self.folders.sync(folder)?;
+        }
+        if folder == self.root || self.is_settled(folder) {
+            return Ok(());
+        }
+        self.settle(folder.parent().unwrap_or(&self.root))?;
+        if !is_passing(folder) {
+            self.settled.lock().unwrap_or_else(PoisonError::into_inner).insert(folder.to_owned());
+        }
+        Ok(())
+    }
+
+    fn is_settled(&self, folder: &Path) -> bool {
+        self.settled.lock().unwrap_or_else(PoisonError::into_inner).contains(folder)
+    }
+
+    /// The lock is given back when the file is dropped, or its process dies.
+    fn lock(&self, operation: &'static str) -> Result<File> {
+        let path = self.root.join(LOCK);
+        let failed = |e| Error::io(operation, path.display(), e);
+        // a file description of our own: threads exclude each other as processes do
+        let file = OpenOptions::new().create(true).append(true).open(&path).map_err(failed)?;
+        for _ in 0..LOCK_TRIES {
+            match file.try_lock() {
+                Ok(()) => return Ok(file),
+                Err(TryLockError::WouldBlock) => thread::sleep(LOCK_PAUSE),
+                Err(TryLockError::Error(error)) => return Err(failed(error)),
+            }
+        }
+        Err(Error::new(Kind::Throttled, operation, format!("{} is held by another process", path.display())))
+    }
+}
+
+/// A file that is removed unless it was renamed.
+struct Temporary {
+    path: PathBuf,
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        // no error where it was renamed; otherwise a sweep finds it
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// A folder named by a request id comes and goes with its object. All others stay once they are made, so that their
+/// own entry need not be made durable again with every object.
+fn is_passing(folder: &Path) -> bool {
+    folder.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.parse::<RequestId>().is_ok())
+}
+
+fn read(path: &Path) -> io::Result<Object> {
+    let mut file = File::open(path)?;
+    let metadata = file.metadata()?;
+    let mut bytes = Vec::with_capacity(metadata.len() as usize + 1);
+    file.read_to_end(&mut bytes)?;
+    Ok(Object { etag: etag(&bytes), modified: modified(&metadata), bytes: bytes.into() })
+}
+
+pub(super) fn modified(metadata: &fs::Metadata) -> Timestamp {
+    let since = metadata.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
+    Timestamp(since.as_millis() as u64)
+}
+
+/// Of the contents. Compared only within the process that made it, so it need not be the same in another version.
+fn etag(bytes: &[u8]) -> Etag {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(bytes);
+    Etag(format!("{:016x}-{}", hasher.finish(), bytes.len()))
+}

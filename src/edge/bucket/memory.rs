@@ -1,0 +1,106 @@
+//! A bucket in memory, for the simulator and for tests.
+
+use super::{Api, Etag, Meta, Object, Put};
+use crate::edge::host::Clock;
+use crate::edge::{Error, Kind, Result};
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Cheap to clone; all clones see the same objects.
+#[derive(Clone, Debug)]
+pub struct Bucket {
+    clock: Clock,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    writes: u64,
+    objects: BTreeMap<String, Object>,
+}
+
+impl State {
+    fn write(&mut self, clock: &Clock, key: &str, bytes: Bytes) -> Etag {
+        self.writes += 1;
+        let etag = Etag(self.writes.to_string());
+        self.objects.insert(key.to_owned(), Object { bytes, etag: etag.clone(), modified: clock.now() });
+        etag
+    }
+
+    /// What files cannot hold is refused here too.
+    fn check_place(&self, operation: &'static str, key: &str) -> Result<()> {
+        let folder = format!("{key}/");
+        let mut below = self.objects.range::<str, _>((Bound::Included(folder.as_str()), Bound::Unbounded));
+        let is_folder = below.next().is_some_and(|(other, _)| other.starts_with(&folder));
+        let mut folders = key.match_indices('/').map(|(end, _)| &key[..end]);
+        if is_folder || folders.any(|folder| self.objects.contains_key(folder)) {
+            return Err(Error::new(Kind::Invalid, operation, format!("`{key}`: both an object and a folder")));
+        }
+        Ok(())
+    }
+}
+
+impl Bucket {
+    pub fn new(clock: Clock) -> Bucket {
+        Bucket { clock, state: Arc::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Api for Bucket {
+    async fn put(&self, key: &str, bytes: Bytes) -> Result<()> {
+        let mut state = self.lock();
+        state.check_place("bucket.put", key)?;
+        state.write(&self.clock, key, bytes);
+        Ok(())
+    }
+
+    async fn put_if_absent(&self, key: &str, bytes: Bytes) -> Result<Put> {
+        let mut state = self.lock();
+        if state.objects.contains_key(key) {
+            return Ok(Put::Exists);
+        }
+        state.check_place("bucket.put_if_absent", key)?;
+        state.write(&self.clock, key, bytes);
+        Ok(Put::Created)
+    }
+
+    async fn compare_and_swap(&self, key: &str, expected: Option<&Etag>, bytes: Bytes) -> Result<Etag> {
+        const OPERATION: &str = "bucket.compare_and_swap";
+        let mut state = self.lock();
+        if state.objects.get(key).map(|object| &object.etag) != expected {
+            return Err(Error::new(Kind::Conflict, OPERATION, format!("`{key}` is not in the expected version")));
+        }
+        state.check_place(OPERATION, key)?;
+        Ok(state.write(&self.clock, key, bytes))
+    }
+
+    async fn get(&self, key: &str) -> Result<Option<Object>> {
+        Ok(self.lock().objects.get(key).cloned())
+    }
+
+    async fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<Meta>> {
+        let state = self.lock();
+        let from = match after {
+            Some(after) if after >= prefix => Bound::Excluded(after),
+            _ => Bound::Included(prefix),
+        };
+        let listed = state.objects.range::<str, _>((from, Bound::Unbounded));
+        let meta = |(key, object): (&String, &Object)| Meta {
+            key: key.clone(),
+            size: object.bytes.len() as u64,
+            modified: object.modified,
+        };
+        Ok(listed.take_while(|(key, _)| key.starts_with(prefix)).take(limit).map(meta).collect())
+    }
+
+    async fn delete(&self, key: &str) -> Result<()> {
+        self.lock().objects.remove(key);
+        Ok(())
+    }
+}
