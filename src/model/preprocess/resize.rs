@@ -1,0 +1,30 @@
+//! Antialiased bilinear, as Pillow does it: the box that the model sees, straight to the size that it wants.
+
+use super::geometry::Plan;
+use super::pixels::Pixels;
+use super::{Format, ImageError};
+use fast_image_resize::images::{Image, ImageRef};
+use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+
+/// Resizes. `pixels` may be a rendering of the `full` image at another scale.
+pub(super) fn resize(pixels: Pixels, full: (u32, u32), plan: &Plan) -> Result<Pixels, ImageError> {
+    let (width, height) = (f64::from(pixels.width), f64::from(pixels.height));
+    let plan = plan.scaled(width / f64::from(full.0), height / f64::from(full.1));
+    if (pixels.width, pixels.height) == (plan.to_width, plan.to_height) && plan.left == 0.0 && plan.top == 0.0 {
+        return Ok(pixels);
+    }
+    let failed = |e: &dyn std::fmt::Display| ImageError::Undecodable { format: "image", problem: e.to_string() };
+    let kind = if pixels.channels == 1 { PixelType::U8 } else { PixelType::U8x3 };
+    let source = ImageRef::new(pixels.width, pixels.height, &pixels.data, kind).map_err(|e| failed(&e))?;
+    let mut target = Image::new(plan.to_width, plan.to_height, kind);
+    // Rounding may lead a hair beyond the edge, which would be refused.
+    let (left, top) = (plan.left.clamp(0.0, width), plan.top.clamp(0.0, height));
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear)).crop(
+        left,
+        top,
+        plan.width.min(width - left),
+        plan.height.min(height - top),
+    );
+    Resizer::new().resize(&source, &mut target, &options).map_err(|e| failed(&e))?;
+    Ok(Pixels { width: plan.to_width, height: plan.to_height, channels: pixels.channels, data: target.into_vec() })
+}
