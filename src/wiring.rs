@@ -209,7 +209,8 @@ fn own_state(config: &Config) -> Result<fleet::local::lock::Lock, Box<dyn Error>
 
 fn state_error(config: &Config, e: &edge::Error) -> Box<dyn Error> {
     let state = config.state_dir();
-    format!("the state folder {} cannot be used: {}; name another with --state-dir DIR", state.display(), e.detail).into()
+    format!("the state folder {} cannot be used: {}; name another with --state-dir DIR", state.display(), e.detail)
+        .into()
 }
 
 async fn bind(address: SocketAddr, key: &str, remedy: &str) -> Result<TcpListener, Box<dyn Error>> {
@@ -304,7 +305,14 @@ pub fn model_settings(config: &Config, pull: PullPolicy) -> ModelSettings {
 }
 
 /// Fetches what is missing beside the running server; the pool starts when it is there.
-fn fetch_model(config: &Config, listen: SocketAddr, host: &Host, metrics: &Arc<Metrics>, status: &Arc<Status>, fleet: &Fleet) {
+fn fetch_model(
+    config: &Config,
+    listen: SocketAddr,
+    host: &Host,
+    metrics: &Arc<Metrics>,
+    status: &Arc<Status>,
+    fleet: &Fleet,
+) {
     let pull = if config.model.pull == Pull::Never { PullPolicy::Never } else { PullPolicy::Missing };
     let settings = model_settings(config, pull);
     let (metrics, status, changed, ending) = (metrics.clone(), status.clone(), fleet.changed(), host.clone());

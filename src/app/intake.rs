@@ -76,7 +76,7 @@ impl Intake {
                     self.settle_poll(&mut poll).await.or_else(|| self.on(Event::Stop))
                 }
                 Some(done) = ended.recv() => self.finished(&done),
-                received = receive(&mut poll), if poll.is_some() => self.received(received).await,
+                received = receive(&mut poll), if poll.is_some() => self.received(received),
                 _ = reports.tick() => { self.app.report(WorkerState::Ready, self.tally, boot).await; None }
             };
             if let Some(end) = end {
@@ -120,10 +120,10 @@ impl Intake {
             poll.stop.cancel();
         }
         let received = receive(poll).await;
-        self.received(received).await
+        self.received(received)
     }
 
-    async fn received(&mut self, received: edge::Result<Vec<Delivery>>) -> Option<End> {
+    fn received(&mut self, received: edge::Result<Vec<Delivery>>) -> Option<End> {
         match received {
             Ok(deliveries) => {
                 let mut end = None;

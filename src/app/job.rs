@@ -17,10 +17,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// A request in a version that this code does not know waits so long for somebody newer: ten receives are 2.5 hours.
-const OTHER_VERSION_DELAY: Duration = Duration::from_secs(15 * 60);
+const OTHER_VERSION_DELAY: Duration = Duration::from_mins(15);
 /// What failed for reasons outside the image is tried again after so long, doubled with each receive.
 const FIRST_RETRY_DELAY: Duration = Duration::from_secs(5);
-const LONGEST_RETRY_DELAY: Duration = Duration::from_secs(15 * 60);
+const LONGEST_RETRY_DELAY: Duration = Duration::from_mins(15);
 
 /// A job that is over.
 #[derive(Debug)]
@@ -89,7 +89,8 @@ impl Job {
         let Job { app, id, delivery, start, abandon } = self;
         let settings = app.settings.clone();
         let lease = Lease::new(app.edges.requests.clone(), delivery, settings.visibility, settings.heartbeat);
-        let mut done = Done { job: id, ending: JobEnding::GivenBack, service: Duration::ZERO, elsewhere: Duration::ZERO };
+        let mut done =
+            Done { job: id, ending: JobEnding::GivenBack, service: Duration::ZERO, elsewhere: Duration::ZERO };
         let work = async {
             tokio::select! {
                 biased;
@@ -140,7 +141,9 @@ impl App {
             }
             Err(Stop::Failed(e)) => {
                 let delay = retry_delay(lease.delivery.receive_count);
-                span.in_scope(|| tracing::warn!(error = %e, retry.seconds = delay.as_secs(), "a request failed for now"));
+                span.in_scope(
+                    || tracing::warn!(error = %e, retry.seconds = delay.as_secs(), "a request failed for now"),
+                );
                 lease.give_back(delay).await;
                 JobEnding::GivenBack
             }
@@ -161,7 +164,8 @@ impl App {
         {
             return Ok((stored, true));
         }
-        let expired = |why: &str| Ok((Answer::failed(Reason::Expired, why, request.request_id, &request.filename), false));
+        let expired =
+            |why: &str| Ok((Answer::failed(Reason::Expired, why, request.request_id, &request.filename), false));
         if delivery.waited > self.settings.request_ttl {
             return expired("the request waited longer than it may; send the image again");
         }

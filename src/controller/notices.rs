@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 /// Receives a round: what is left is read in the next.
 const MOST_RECEIVES: usize = 50;
-const OTHER_VERSION_DELAY: Duration = Duration::from_secs(15 * 60);
+const OTHER_VERSION_DELAY: Duration = Duration::from_mins(15);
 
 impl Controller {
     pub(super) async fn read_notices(&mut self) {
@@ -33,11 +33,7 @@ impl Controller {
             Parsed::Ok(Notice::Report(report)) => {
                 if report.state == WorkerState::Ready && self.ready.insert(report.instance_id.clone()) {
                     self.backoff.succeeded();
-                    tracing::info!(
-                        app_tier.id = report.app_tier_id.0,
-                        boot.ms = report.boot_ms,
-                        "a worker is ready"
-                    );
+                    tracing::info!(app_tier.id = report.app_tier_id.0, boot.ms = report.boot_ms, "a worker is ready");
                 }
                 queue.delete(&delivery.receipt).await
             }

@@ -3,12 +3,13 @@
 use crate::support::client::{Client, sha256};
 use crate::support::daemon::{Daemon, Options, processes_of, signal};
 use crate::support::{eventually, images};
+use bellows::edge::host::Entropy;
 use rustix::process::Signal;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 /// A small generator (xorshift64*), so that a printed seed repeats the order of kills.
 struct Random(u64);
@@ -24,7 +25,7 @@ impl Random {
 
 fn seed() -> u64 {
     let given = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok());
-    let seed = given.unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).unwrap().subsec_nanos().into());
+    let seed = given.unwrap_or_else(|| Entropy::System.uuid().as_u128() as u64);
     println!("SEED={seed} repeats the draws of this run");
     u64::max(seed, 1)
 }
@@ -73,7 +74,8 @@ fn check_nothing_is_left(state: &Path) {
     eventually("all processes have ended", Duration::from_secs(10), || processes_of(state).is_empty());
     for bucket in ["input", "output"] {
         let temporary = state.join(bucket).join(".tmp");
-        let left: Vec<_> = std::fs::read_dir(&temporary).map(|d| d.map(|e| e.unwrap().path()).collect()).unwrap_or_default();
+        let left: Vec<_> =
+            std::fs::read_dir(&temporary).map(|d| d.map(|e| e.unwrap().path()).collect()).unwrap_or_default();
         assert!(left.is_empty(), "temporary files are left: {left:?}");
     }
     for lock in std::fs::read_dir(state.join("pool")).unwrap() {

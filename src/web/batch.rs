@@ -23,9 +23,16 @@ pub(super) struct Submitted {
 pub(super) enum Child {
     Answered(Box<Answer>),
     /// Accepted, and no answer yet.
-    Pending { id: RequestId, file: String },
+    Pending {
+        id: RequestId,
+        file: String,
+    },
     /// Not accepted.
-    Refused { id: RequestId, file: String, refusal: Refusal },
+    Refused {
+        id: RequestId,
+        file: String,
+        refusal: Refusal,
+    },
 }
 
 /// Contents of `batches/<batch_id>.json`: the children in the order sent.

@@ -15,8 +15,7 @@ pub(super) fn body(format: ResponseFormat, field: Option<&str>, file: &str, labe
         ResponseFormat::Text => label.to_owned(),
         ResponseFormat::Tuple => format!("({stem},{label})"),
         ResponseFormat::Original => {
-            let (name, value) =
-                (format!("{} message", stamp(now)), format!("Classification result: {file},{label}\n"));
+            let (name, value) = (format!("{} message", stamp(now)), format!("Classification result: {file},{label}\n"));
             serde_json::json!({ name: value }).to_string()
         }
     }

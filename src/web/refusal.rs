@@ -72,9 +72,11 @@ impl Refusal {
     /// What the client reads. Nothing about our insides.
     pub fn message(&self) -> String {
         match self {
-            Refusal::NoFile => "no file in the request; expected an image as form field `myfile`, `file` or `inputFile` \
+            Refusal::NoFile => {
+                "no file in the request; expected an image as form field `myfile`, `file` or `inputFile` \
                 (curl -F myfile=@photo.jpg), or as the whole body of PUT /classify (curl -T photo.jpg)"
-                .into(),
+                    .into()
+            }
             Refusal::BadForm(why) => format!("the form cannot be read: {why}"),
             Refusal::BadFileName(why) => why.clone(),
             Refusal::NameTooLong => "the file name is too long for a message".into(),

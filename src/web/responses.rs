@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// A response in a version that this code does not know waits so long for somebody newer.
-const OTHER_VERSION_DELAY: Duration = Duration::from_secs(15 * 60);
+const OTHER_VERSION_DELAY: Duration = Duration::from_mins(15);
 /// How often responses are taken while nobody waits.
 const CLEAR_EVERY: Duration = Duration::from_secs(10);
 const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);

@@ -54,9 +54,7 @@ impl Web {
             ("/", _) => (Route::Page, Refusal::MethodNotAllowed("GET, POST").response(true, &id)),
             ("/healthz", Method::GET | Method::HEAD) => (Route::Healthz, text(StatusCode::OK, "ok\n")),
             ("/readyz", Method::GET | Method::HEAD) => (Route::Readyz, self.readyz()),
-            ("/healthz" | "/readyz", _) => {
-                (Route::Other, Refusal::MethodNotAllowed("GET, HEAD").response(true, &id))
-            }
+            ("/healthz" | "/readyz", _) => (Route::Other, Refusal::MethodNotAllowed("GET, HEAD").response(true, &id)),
             (path, method) if path == "/classify" || path.starts_with("/classify/") => {
                 let route = if path == "/classify" { Route::Classify } else { Route::ClassifyNamed };
                 (route, self.classify(path, &method, request, &id).await)
@@ -142,7 +140,7 @@ impl Web {
             Reply::Unknown => Refusal::NotFound.response(style.json, &style.id),
             Reply::Unavailable => Refusal::StorageUnavailable.response(style.json, &style.id),
             Reply::One(child) => self.one(child, style),
-            Reply::Several { batch, children } => self.several(batch, &children, style),
+            Reply::Several { batch, children } => several(batch, &children, style),
         }
     }
 
@@ -164,27 +162,30 @@ impl Web {
             },
         }
     }
+}
 
-    fn several(&self, batch: RequestId, children: &[Child], style: &Style) -> HttpResponse {
-        let open = children.iter().any(|child| matches!(child, Child::Pending { .. }));
-        // an upload of which nothing was accepted is refused as one
-        if let [Child::Refused { refusal, .. }, rest @ ..] = children
-            && rest.iter().all(|child| matches!(child, Child::Refused { .. }))
-        {
-            return refusal.response(style.json, &style.id);
-        }
-        let status = if open { StatusCode::ACCEPTED } else { StatusCode::OK };
-        let mut response = if style.json {
-            json_body(status, format!("{{\"results\":[{}]}}", children.iter().map(child_json).collect::<Vec<_>>().join(",")))
-        } else {
-            let lines: Vec<String> = children.iter().map(child_line).collect();
-            text(status, &lines.join("\n"))
-        };
-        if open {
-            locate(&mut response, batch);
-        }
-        response
+fn several(batch: RequestId, children: &[Child], style: &Style) -> HttpResponse {
+    let open = children.iter().any(|child| matches!(child, Child::Pending { .. }));
+    // an upload of which nothing was accepted is refused as one
+    if let [Child::Refused { refusal, .. }, rest @ ..] = children
+        && rest.iter().all(|child| matches!(child, Child::Refused { .. }))
+    {
+        return refusal.response(style.json, &style.id);
     }
+    let status = if open { StatusCode::ACCEPTED } else { StatusCode::OK };
+    let mut response = if style.json {
+        json_body(
+            status,
+            format!("{{\"results\":[{}]}}", children.iter().map(child_json).collect::<Vec<_>>().join(",")),
+        )
+    } else {
+        let lines: Vec<String> = children.iter().map(child_line).collect();
+        text(status, &lines.join("\n"))
+    };
+    if open {
+        locate(&mut response, batch);
+    }
+    response
 }
 
 /// One image of an answer, as JSON with its fields in the order of the contract.

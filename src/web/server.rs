@@ -154,13 +154,11 @@ impl Web {
     /// An answer, whatever happens: a panic is a 500.
     async fn answer(&self, request: Request<Incoming>) -> HttpResponse {
         let began = Instant::now();
-        let (route, response) = match AssertUnwindSafe(self.handle(request)).catch_unwind().await {
-            Ok(answered) => answered,
-            Err(_) => {
-                tracing::error!("a request handler panicked");
-                (Route::Other, Refusal::Internal.response(true, ""))
-            }
-        };
+        let answered = AssertUnwindSafe(self.handle(request)).catch_unwind().await;
+        let (route, response) = answered.unwrap_or_else(|_| {
+            tracing::error!("a request handler panicked");
+            (Route::Other, Refusal::Internal.response(true, ""))
+        });
         self.0.metrics.http_answered(route, response.status().as_u16(), began.elapsed());
         response
     }

@@ -7,9 +7,9 @@ use bellows_core::answer::Answer;
 use bellows_core::key::{self, RequestId};
 use bellows_core::message::{self, Request, VERSION};
 use bytes::Bytes;
-use std::time::Duration;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::Instant;
 
@@ -75,13 +75,15 @@ impl Web {
             submitted_at: edges.host.clock.now(),
         };
         let body = message::encode(&request).map_err(|_| Refusal::NameTooLong)?;
-        edge::retry(&edges.host, || edges.input.put(&request.key, image.bytes.clone())).await.map_err(refused)?;
+        edge::retry(&edges.host, || edges.input.put(&request.key, image.bytes.clone()))
+            .await
+            .map_err(|e| refused(&e))?;
         if let Err(e) = edge::retry(&edges.host, || edges.requests.send(body.clone())).await {
             // where the outcome is not known the message may be out: its image must stay
             if e.kind != Kind::Timeout {
                 let _ = edges.input.delete(&request.key).await;
             }
-            return Err(refused(e));
+            return Err(refused(&e));
         }
         drop(image.budget);
         if let Some(barrier) = &self.0.settings.barrier {
@@ -137,7 +139,7 @@ async fn hold(barrier: &Path, id: RequestId) {
     }
 }
 
-fn refused(e: edge::Error) -> Refusal {
+fn refused(e: &edge::Error) -> Refusal {
     tracing::warn!(error = %e, "an upload could not be stored");
     if e.kind == Kind::Full { Refusal::DiskLow } else { Refusal::StorageUnavailable }
 }

@@ -9,6 +9,7 @@ use crate::pool::{AppTierId, InstanceId};
 use crate::time::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use std::fmt::Write;
 
 /// Longest body in bytes, well below SQS's own limit.
 pub const MAX_BYTES: usize = 16 * 1024;
@@ -131,7 +132,8 @@ pub fn encode<T: Serialize>(message: &T) -> Result<String, TooLong> {
             out.push(c);
         } else {
             for unit in c.encode_utf16(&mut [0; 2]) {
-                out.push_str(&format!("\\u{unit:04x}"));
+                // writing to a string does not fail
+                let _ = write!(out, "\\u{unit:04x}");
             }
         }
     }

@@ -227,7 +227,7 @@ mod tests {
         fn invariants(slots in 1usize..4, steps in proptest::collection::vec((0u8..6, any::<bool>()), 1..200)) {
             let mut worker = Worker::new(slots);
             let (mut next, mut running): (JobId, Vec<(JobId, bool)>) = (0, Vec::new());
-            let mut apply = |worker: &mut Worker, event: Event, running: &mut Vec<(JobId, bool)>, redelivered: &mut BTreeMap<JobId, bool>| {
+            let apply = |worker: &mut Worker, event: Event, running: &mut Vec<(JobId, bool)>, redelivered: &mut BTreeMap<JobId, bool>| {
                 for effect in worker.on(event) {
                     if let Effect::Start(job) = effect {
                         running.push((job, redelivered[&job]));

@@ -221,7 +221,9 @@ impl Api for Fleet {
 /// Takes the lock that makes this process the member `id` of the pool; `Conflict` where somebody else is.
 pub fn join(pool_dir: &std::path::Path, id: AppTierId, instance_id: &InstanceId) -> Result<Lock> {
     Lock::take(&pool_dir.join(format!("{}.lock", id.0)), &instance_id.0).map_err(|e| match e.kind {
-        Kind::Conflict => Error::new(Kind::Conflict, "fleet.join", format!("app-tier id {} is taken: {}", id.0, e.detail)),
+        Kind::Conflict => {
+            Error::new(Kind::Conflict, "fleet.join", format!("app-tier id {} is taken: {}", id.0, e.detail))
+        }
         _ => e,
     })
 }

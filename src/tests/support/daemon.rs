@@ -1,7 +1,7 @@
 //! A whole local system of a test's own: its state folder, its ports, its processes.
 
 use super::client::Client;
-use super::{data_dir, eventually};
+use super::{data_dir, eventually, root};
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -32,10 +32,10 @@ pub struct Options {
 impl Options {
     /// The fixture model, two workers, any port.
     pub fn new(state: &Path) -> Options {
-        let settings = ["model.name=fixture-colours", "pool.max_instances=2", "metrics.listen=127.0.0.1:0"];
+        let manifest = format!("model.manifest={}", root().join("models/fixture-colours.toml").display());
         Options {
             state: state.to_owned(),
-            settings: settings.map(String::from).to_vec(),
+            settings: vec![manifest, "pool.max_instances=2".into(), "metrics.listen=127.0.0.1:0".into()],
             environment: Vec::new(),
             listen: "127.0.0.1:0".into(),
         }
@@ -105,6 +105,7 @@ impl Daemon {
 
     pub fn wait_warm(&self, workers: u32) {
         eventually("the workers are warm", Duration::from_secs(120), || {
+            assert!(!self.printed().contains("bellows: "), "it cannot run: {}", self.printed());
             self.metric("bellows_pool_instances{state=\"running\"}") >= Some(f64::from(workers))
         });
     }

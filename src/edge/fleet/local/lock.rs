@@ -37,9 +37,15 @@ impl Lock {
                 Ok(()) => break,
                 Err(TryLockError::WouldBlock) if attempt < TRIES => std::thread::sleep(BETWEEN),
                 Err(TryLockError::WouldBlock) => {
-                    let holder = read(&mut file)
-                        .map_or_else(|| "an unknown process".into(), |h| format!("process {} ({})", h.pid, h.instance_id));
-                    return Err(Error::new(Kind::Conflict, "lock.take", format!("{} is held by {holder}", path.display())));
+                    let holder = read(&mut file).map_or_else(
+                        || "an unknown process".into(),
+                        |h| format!("process {} ({})", h.pid, h.instance_id),
+                    );
+                    return Err(Error::new(
+                        Kind::Conflict,
+                        "lock.take",
+                        format!("{} is held by {holder}", path.display()),
+                    ));
                 }
                 Err(TryLockError::Error(e)) => return Err(failed(e)),
             }
@@ -78,11 +84,9 @@ pub fn is_held(path: &Path) -> bool {
 pub fn holder(path: &Path) -> Option<Holder> {
     let mut file = File::open(path).ok()?;
     match file.try_lock_shared() {
-        Err(TryLockError::WouldBlock) => Some(read(&mut file).unwrap_or(Holder {
-            pid: 0,
-            started: 0,
-            instance_id: "unknown".into(),
-        })),
+        Err(TryLockError::WouldBlock) => {
+            Some(read(&mut file).unwrap_or(Holder { pid: 0, started: 0, instance_id: "unknown".into() }))
+        }
         _ => None,
     }
 }
