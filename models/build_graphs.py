@@ -52,15 +52,15 @@ def calibration(variant: str) -> Path:
     return HERE / f"calibration-{variant}.json"
 
 
-def build(graph: Graph, batch: int | str = 1) -> bytes:
+def build(graph: Graph, offset: int = 0) -> bytes:
     tensors = torch_file.load_table(tensor_table(graph.variant).read_text())
     arguments = (efficientnet.VARIANTS[graph.variant], tensors, WEIGHTS[graph.variant])
     if graph.weight_max is None:
         writer = efficientnet.Float(*arguments)
     else:
         ranges = json.loads(calibration(graph.variant).read_text())["ranges"]
-        writer = efficientnet.Quantized(*arguments, ranges=ranges, weight_max=graph.weight_max)
-    return efficientnet.build(writer, graph.name, batch).SerializeToString(deterministic=True)
+        writer = efficientnet.Quantized(*arguments, ranges=ranges, weight_max=graph.weight_max, offset=offset)
+    return efficientnet.build(writer, graph.name).SerializeToString(deterministic=True)
 
 
 def put(path: Path, content: bytes, check: bool) -> bool:

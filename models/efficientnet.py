@@ -17,6 +17,7 @@ from onnx import TensorProto, helper
 from torch_file import Tensor
 
 OPSET, IR_VERSION = 13, 8  # read by ONNX Runtime 1.17 and later
+BATCH = 1  # more gains nothing on a CPU, and a known shape lets the engine plan its memory once
 CLASSES = 1000
 EPSILON = 1e-3  # of batch normalization, as the weights were trained
 ACTIVATION_MAX = 6.0  # of ReLU6
@@ -149,13 +150,13 @@ class Writer:
             group=group,
         )
 
-    def model(self, name: str, batch: int | str) -> onnx.ModelProto:
+    def model(self, name: str) -> onnx.ModelProto:
         unused = self.tensors.keys() - self.initializers.keys()
         if unused:
             raise ValueError(f"{self.location} has tensors that the graph does not use: {sorted(unused)}")
         side = self.variant.side
-        image = helper.make_tensor_value_info("image", TensorProto.FLOAT, [batch, 3, side, side])
-        logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, [batch, CLASSES])
+        image = helper.make_tensor_value_info("image", TensorProto.FLOAT, [BATCH, 3, side, side])
+        logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, [BATCH, CLASSES])
         graph = helper.make_graph(self.nodes, name, [image], [logits], initializer=list(self.initializers.values()))
         opset = helper.make_opsetid("", OPSET)
         return helper.make_model(graph, opset_imports=[opset], producer_name="bellows", ir_version=IR_VERSION)
@@ -190,14 +191,16 @@ class Float(Writer):
 
 
 class Quantized(Writer):
-    """Weights as signed integers of up to `weight_max`, a scale a channel; activations as uint8, a scale a tensor.
+    """Weights as integers of up to `weight_max` either side of zero, a scale a channel; activations as uint8, a scale a
+    tensor.
 
-    A range that ends inside ReLU6's does ReLU6's work: rounding to uint8 saturates at both its ends.
+    A range that ends inside ReLU6's does ReLU6's work: rounding to uint8 saturates at both its ends. `offset` makes the
+    weights unsigned: the same network, for which engines have only kernels that add in 32 bits, exact and slower.
     """
 
-    def __init__(self, *arguments, ranges: dict[str, tuple[float, float]], weight_max: int):
+    def __init__(self, *arguments, ranges: dict[str, tuple[float, float]], weight_max: int, offset: int = 0):
         super().__init__(*arguments)
-        self.ranges, self.weight_max = ranges, weight_max
+        self.ranges, self.weight_max, self.offset = ranges, weight_max, offset
         self.scales: dict[str, str] = {}  # of a quantized value
 
     def activation(self, x: str, name: str) -> str:
@@ -215,7 +218,8 @@ class Quantized(Writer):
         largest = self.op("ReduceMax", self.op("Abs", weight), axes=[a for a in range(rank) if a != axis], keepdims=0)
         # A channel of zeros would have no scale.
         scale = self.op("Div", self.op("Max", largest, self.number(1e-12)), self.number(float(self.weight_max)))
-        zero = self.constant(f"zeros_{channels}", TensorProto.INT8, [0] * channels, [channels])
+        kind = TensorProto.UINT8 if self.offset else TensorProto.INT8
+        zero = self.constant(f"zeros_{channels}", kind, [self.offset] * channels, [channels])
         steps = self.op("QuantizeLinear", weight, scale, zero, axis=axis)
         return self.op("DequantizeLinear", steps, scale, zero, axis=axis), scale
 
@@ -250,7 +254,7 @@ class Quantized(Writer):
         return self.op("Gemm", x, weight, bias, out="logits")
 
 
-def build(writer: Float | Quantized, name: str, batch: int | str = 1) -> onnx.ModelProto:
+def build(writer: Float | Quantized, name: str) -> onnx.ModelProto:
     """The network, written by `writer`."""
     x = writer.conv(writer.image(), STEM)
     for block in blocks(writer.variant):
@@ -259,4 +263,4 @@ def build(writer: Float | Quantized, name: str, batch: int | str = 1) -> onnx.Mo
             y = writer.conv(y, conv)
         x = writer.add(y, x, block) if block.residual else y
     writer.classify(writer.conv(x, HEAD))
-    return writer.model(name, batch)
+    return writer.model(name)

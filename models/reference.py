@@ -28,14 +28,18 @@ def source_box(width: int, height: int, short: int, size: list[int]) -> tuple[fl
         high = short * height // width
     else:
         wide = short * width // height
-    left, top = (wide - size[1]) // 2, (high - size[0]) // 2
+    left, top = round((wide - size[1]) / 2), round((high - size[0]) / 2)
     x, y = width / wide, height / high
     return left * x, top * y, (left + size[1]) * x, (top + size[0]) * y
 
 
-def pixels(photograph: bytes, spec: dict) -> np.ndarray:
+def decode(photograph: bytes) -> Image.Image:
+    """The image as a person would see it, RGB."""
+    return ImageOps.exif_transpose(Image.open(io.BytesIO(photograph))).convert("RGB")
+
+
+def resize(image: Image.Image, spec: dict) -> np.ndarray:
     """RGB of 0..255, height x width x 3, of the size that the [input] table asks for."""
-    image = ImageOps.exif_transpose(Image.open(io.BytesIO(photograph))).convert("RGB")
     if spec["resize"] == "none":
         return np.asarray(image)
     height, width = spec["size"]
@@ -44,6 +48,10 @@ def pixels(photograph: bytes, spec: dict) -> np.ndarray:
         box = source_box(*image.size, spec["resize"]["short"], spec["size"])
     # Pillow's bilinear is antialiased: its support grows with the scale.
     return np.asarray(image.resize((width, height), Image.Resampling.BILINEAR, box=box))
+
+
+def pixels(photograph: bytes, spec: dict) -> np.ndarray:
+    return resize(decode(photograph), spec)
 
 
 def tensor(rgb: np.ndarray, spec: dict) -> np.ndarray:
