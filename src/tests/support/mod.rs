@@ -3,6 +3,8 @@
 pub mod client;
 pub mod daemon;
 pub mod images;
+pub mod raw;
+pub mod shared;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
