@@ -17,14 +17,18 @@ const LIMITS: Limits = Limits { max_pixels: MAX_PIXELS };
 
 fn main() {
     let Some(models) = python::shared_models() else { return };
-    let input = Manifest::parse("bench", include_str!("../../models/efficientnet-lite0.toml")).expect("a manifest").input;
+    let input =
+        Manifest::parse("bench", include_str!("../../models/efficientnet-lite0.toml")).expect("a manifest").input;
     let photographs = files(&models.join("images"), "JPEG");
     let large = python::root().join("target/bench-12mp");
     if !large.is_dir() {
         python::run(pillow().arg("large").arg(models.join("images")).arg(&large));
     }
     println!("decode + resize, ms an image, medians, one thread\n");
-    println!("{:<28}{:>12}{:>10}{:>10}{:>24}{:>24}", "", "image crate", "Pillow", "ours", "ours / image crate", "ours / Pillow");
+    println!(
+        "{:<28}{:>12}{:>10}{:>10}{:>24}{:>24}",
+        "", "image crate", "Pillow", "ours", "ours / image crate", "ours / Pillow"
+    );
     compare("100 photographs", &photographs, "short", &input, (0.4, 1.25));
     compare("12 megapixels (draft)", &files(&large, "jpg"), "draft", &input, (0.2, 1.1));
     bare_loop(&photographs);
@@ -39,7 +43,11 @@ fn compare(name: &str, files: &[PathBuf], mode: &str, input: &Input, targets: (f
         let ratio = ours / other;
         format!("{ratio:.2} (target {target}{})", if ratio <= target { "" } else { ", MISSED" })
     };
-    println!("{name:<28}{theirs:>12.2}{pillow:>10.2}{ours:>10.2}{:>24}{:>24}", ratio(theirs, targets.0), ratio(pillow, targets.1));
+    println!(
+        "{name:<28}{theirs:>12.2}{pillow:>10.2}{ours:>10.2}{:>24}{:>24}",
+        ratio(theirs, targets.0),
+        ratio(pillow, targets.1)
+    );
 }
 
 /// The image crate's own decoder and resizer, and the crop.

@@ -11,6 +11,8 @@ mod orient;
 mod pixels;
 mod resize;
 pub mod sniff;
+#[cfg(test)]
+mod tests;
 
 use super::manifest::{Channels, Input, Layout};
 use bellows_core::answer::Reason;
