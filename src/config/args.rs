@@ -1,6 +1,7 @@
 //! The flags that every command with a configuration takes.
 
 use super::sources::{Flag, Sources};
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// Where optional settings of the whole machine are.
@@ -45,6 +46,13 @@ impl ConfigArgs {
             flags: self.flags(),
             cores: 0,
         }
+    }
+
+    /// The same flags as arguments, for a process that shall have this one's configuration.
+    pub fn to_arguments(&self) -> Vec<OsString> {
+        let files = self.config.iter().flat_map(|file| ["--config".into(), file.clone().into_os_string()]);
+        let flags = self.flags().into_iter().map(|Flag { key, value, .. }| format!("--set={key}={value}").into());
+        files.chain(flags).collect()
     }
 
     /// The settings among the flags, the later the stronger.

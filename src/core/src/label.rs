@@ -82,7 +82,7 @@ mod tests {
     fn nothing_left_is_all_zeros() {
         let mut values = [f32::NAN, f32::NEG_INFINITY];
         softmax(&mut values);
-        assert_eq!(values, [0.0, 0.0]);
+        assert!(values.iter().all(|v| *v == 0.0));
     }
 
     #[test]

@@ -6,4 +6,6 @@ pub mod answer;
 pub mod key;
 pub mod label;
 pub mod message;
+pub mod pool;
 pub mod time;
+pub mod worker;

@@ -5,9 +5,11 @@
 
 use crate::answer::Answer;
 use crate::key::RequestId;
+use crate::pool::{AppTierId, InstanceId};
 use crate::time::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use std::fmt::Write;
 
 /// Longest body in bytes, well below SQS's own limit.
 pub const MAX_BYTES: usize = 16 * 1024;
@@ -54,6 +56,38 @@ impl Response {
     }
 }
 
+/// app -> controller, through terminate_confirm_queue: how a worker fares. `jobs`, `busy_ms` and `idle_ms` count from
+/// process start, so that a lost or doubled report does no harm.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    pub v: u32,
+    pub app_tier_id: AppTierId,
+    pub instance_id: InstanceId,
+    pub state: WorkerState,
+    /// Images this worker classifies at once.
+    pub slots: u32,
+    pub jobs: u64,
+    /// Milliseconds of all slots together spent classifying.
+    pub busy_ms: u64,
+    pub idle_ms: u64,
+    /// From process start to ready, in milliseconds.
+    pub boot_ms: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WorkerState {
+    Ready,
+    Stopping,
+}
+
+/// What travels through terminate_confirm_queue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Notice {
+    Report(Report),
+}
+
 /// How a received body reads.
 #[derive(Debug, PartialEq)]
 pub enum Parsed<T> {
@@ -98,7 +132,8 @@ pub fn encode<T: Serialize>(message: &T) -> Result<String, TooLong> {
             out.push(c);
         } else {
             for unit in c.encode_utf16(&mut [0; 2]) {
-                out.push_str(&format!("\\u{unit:04x}"));
+                // writing to a string does not fail
+                let _ = write!(out, "\\u{unit:04x}");
             }
         }
     }

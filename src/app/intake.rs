@@ -1,0 +1,208 @@
+//! The only receiver of an app-tier process. Owns the worker's state machine: deliveries and ended jobs go in, what to
+//! start, give back or end comes out.
+
+use super::job::{Done, Job, JobEnding};
+use super::{App, Edges, Settings, Tally};
+use crate::edge::host::Ending;
+use crate::edge::queue::{Delivery, MAX_WAIT};
+use crate::edge::{self};
+use bellows_core::message::WorkerState;
+use bellows_core::worker::{Effect, End, Event, JobId, Worker};
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+/// After a failed receive.
+const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
+/// How long jobs past the engine may take to store and answer when the process must end.
+const STUCK_GRACE: Duration = Duration::from_secs(5);
+
+/// A receive under way. It is never dropped half-way: `stop` ends it early.
+struct Poll {
+    call: Pin<Box<dyn Future<Output = edge::Result<Vec<Delivery>>> + Send>>,
+    stop: CancellationToken,
+    asked: usize,
+}
+
+/// What steers one job.
+struct Handle {
+    start: Option<oneshot::Sender<()>>,
+    abandon: CancellationToken,
+}
+
+struct Intake {
+    app: App,
+    worker: Worker,
+    jobs: BTreeMap<JobId, Handle>,
+    next: JobId,
+    tally: Tally,
+    done: mpsc::Sender<Done>,
+}
+
+/// Runs the app tier until it is stopped or must end. The engine is warm already. Ends the host's process.
+pub async fn run(edges: Edges, settings: Settings) {
+    let app = App { edges: Arc::new(edges), settings: Arc::new(settings) };
+    let boot = app.settings.started.elapsed();
+    app.report(WorkerState::Ready, Tally::default(), boot).await;
+    // room for every job's end: a slot holds two at most, a poll brings ten
+    let (done, ended) = mpsc::channel(app.settings.sessions * 2 + 16);
+    let worker = Worker::new(app.settings.sessions);
+    let mut intake = Intake { app, worker, jobs: BTreeMap::new(), next: 0, tally: Tally::default(), done };
+    let end = intake.serve(ended, boot).await;
+    intake.app.report(WorkerState::Stopping, intake.tally, boot).await;
+    intake.app.end(match end {
+        End::Drained => Ending::Drained,
+        End::Stuck => Ending::Stuck,
+    });
+}
+
+impl Intake {
+    async fn serve(&mut self, mut ended: mpsc::Receiver<Done>, boot: Duration) -> End {
+        let stop = self.app.edges.host.stop.clone();
+        let mut poll: Option<Poll> = None;
+        let mut stopping = false;
+        let mut reports = tokio::time::interval(self.app.settings.report_every);
+        reports.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        reports.reset();
+        loop {
+            self.keep_polling(&mut poll);
+            let end = tokio::select! {
+                biased;
+                () = stop.cancelled(), if !stopping => {
+                    stopping = true;
+                    self.settle_poll(&mut poll).await.or_else(|| self.on(Event::Stop))
+                }
+                Some(done) = ended.recv() => self.finished(&done),
+                received = receive(&mut poll), if poll.is_some() => self.received(received),
+                _ = reports.tick() => { self.app.report(WorkerState::Ready, self.tally, boot).await; None }
+            };
+            if let Some(end) = end {
+                self.settle_poll(&mut poll).await;
+                if end == End::Drained || self.jobs.is_empty() {
+                    return end;
+                }
+                self.last_jobs(&mut ended).await;
+                return end;
+            }
+        }
+    }
+
+    /// Starts a receive where there is room and none is under way; ends one that asks for more than there is room for.
+    fn keep_polling(&self, poll: &mut Option<Poll>) {
+        let room = self.worker.room();
+        match poll {
+            Some(poll) if room < poll.asked => poll.stop.cancel(),
+            None if room > 0 => {
+                let (queue, stop) = (self.app.edges.requests.clone(), CancellationToken::new());
+                let token = stop.clone();
+                let call = Box::pin(async move {
+                    let received = queue.receive(room, MAX_WAIT, &token).await;
+                    if received.is_err() {
+                        let _ = tokio::time::timeout(PAUSE_AFTER_ERROR, token.cancelled()).await;
+                    }
+                    received
+                });
+                *poll = Some(Poll { call, stop, asked: room });
+            }
+            _ => {}
+        }
+    }
+
+    /// Ends a receive under way and takes what it still brings.
+    async fn settle_poll(&mut self, poll: &mut Option<Poll>) -> Option<End> {
+        if poll.is_none() {
+            return None;
+        }
+        if let Some(poll) = poll {
+            poll.stop.cancel();
+        }
+        let received = receive(poll).await;
+        self.received(received)
+    }
+
+    fn received(&mut self, received: edge::Result<Vec<Delivery>>) -> Option<End> {
+        match received {
+            Ok(deliveries) => {
+                let mut end = None;
+                for delivery in deliveries {
+                    end = end.or(self.take(delivery));
+                }
+                end
+            }
+            Err(e) => {
+                tracing::warn!(error = %e, "receiving failed");
+                None
+            }
+        }
+    }
+
+    /// Gives a delivery its task, which keeps the lease from now on.
+    fn take(&mut self, delivery: Delivery) -> Option<End> {
+        self.next += 1;
+        let (id, redelivered) = (self.next, delivery.receive_count > 1);
+        let ((start, started), abandon) = (oneshot::channel(), CancellationToken::new());
+        self.jobs.insert(id, Handle { start: Some(start), abandon: abandon.clone() });
+        let job = Job { app: self.app.clone(), id, delivery, start: started, abandon };
+        let done = self.done.clone();
+        self.app.edges.host.spawn("job", async move {
+            let over = job.run().await;
+            // fails only where the intake is gone, and then nobody needs to know
+            let _ = done.send(over).await;
+        });
+        self.on(Event::Received { job: id, redelivered })
+    }
+
+    fn finished(&mut self, done: &Done) -> Option<End> {
+        self.jobs.remove(&done.job);
+        done.count(&mut self.tally);
+        self.on(match done.ending {
+            JobEnding::Overdue => {
+                tracing::error!("a job passed its deadline: this process ends and is started anew");
+                Event::Overdue { job: done.job }
+            }
+            _ => Event::Finished { job: done.job, service: done.service, elsewhere: done.elsewhere },
+        })
+    }
+
+    fn on(&mut self, event: Event) -> Option<End> {
+        let mut end = None;
+        for effect in self.worker.on(event) {
+            match effect {
+                Effect::Start(job) => {
+                    if let Some(start) = self.jobs.get_mut(&job).and_then(|handle| handle.start.take()) {
+                        let _ = start.send(());
+                    }
+                }
+                Effect::GiveBack(job) => {
+                    if let Some(handle) = self.jobs.get(&job) {
+                        handle.abandon.cancel();
+                    }
+                }
+                Effect::End(reason) => end = Some(reason),
+            }
+        }
+        end
+    }
+
+    /// Waits a little for jobs that are past the engine.
+    async fn last_jobs(&mut self, ended: &mut mpsc::Receiver<Done>) {
+        let rest = async {
+            while !self.jobs.is_empty() {
+                let Some(done) = ended.recv().await else { return };
+                self.jobs.remove(&done.job);
+            }
+        };
+        let _ = tokio::time::timeout(STUCK_GRACE, rest).await;
+    }
+}
+
+/// The result of the receive under way; leaves none.
+async fn receive(poll: &mut Option<Poll>) -> edge::Result<Vec<Delivery>> {
+    let Some(current) = poll else { return std::future::pending().await };
+    let received = current.call.as_mut().await;
+    *poll = None;
+    received
+}
