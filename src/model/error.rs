@@ -2,6 +2,7 @@
 //! repairs it.
 
 use super::manifest::Invalid;
+use crate::exit::Exit;
 use std::path::{Path, PathBuf};
 
 /// A failure, with its remedy in [`Error::remedy`].
@@ -125,12 +126,14 @@ impl Error {
         }
     }
 
-    /// Exit code of a process that ends for this: 64 usage, 78 configuration, 69 something unavailable.
-    pub fn exit_code(&self) -> u8 {
+    /// How a process ends for this.
+    pub fn exit(&self) -> Exit {
         match self {
-            Error::NotOurs { .. } => 64,
-            Error::Manifest(_) | Error::UnknownModel { .. } | Error::EngineAbsent { .. } | Error::NoDataFolder => 78,
-            _ => 69,
+            Error::NotOurs { .. } => Exit::Usage,
+            Error::Manifest(_) | Error::UnknownModel { .. } | Error::EngineAbsent { .. } | Error::NoDataFolder => {
+                Exit::Configuration
+            }
+            _ => Exit::Unavailable,
         }
     }
 }

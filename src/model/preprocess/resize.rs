@@ -1,15 +1,15 @@
 //! Antialiased bilinear, as Pillow does it: the box that the model sees, straight to the size that it wants.
 
-use super::geometry::Plan;
+use super::ImageError;
+use super::geometry::{Plan, Window};
 use super::pixels::Pixels;
-use super::{Format, ImageError};
 use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 
-/// Resizes. `pixels` may be a rendering of the `full` image at another scale.
-pub(super) fn resize(pixels: Pixels, full: (u32, u32), plan: &Plan) -> Result<Pixels, ImageError> {
+/// Resizes the plan's box out of pixels that show a window of the image.
+pub(super) fn resize(pixels: Pixels, window: &Window, plan: &Plan) -> Result<Pixels, ImageError> {
     let (width, height) = (f64::from(pixels.width), f64::from(pixels.height));
-    let plan = plan.scaled(width / f64::from(full.0), height / f64::from(full.1));
+    let plan = plan.within(window, pixels.width, pixels.height);
     if (pixels.width, pixels.height) == (plan.to_width, plan.to_height) && plan.left == 0.0 && plan.top == 0.0 {
         return Ok(pixels);
     }
