@@ -48,8 +48,8 @@ struct Configured<A: Args> {
     args: A,
 }
 
-/// Runs a command that needs the model only; what it returns says whether all of it worked.
-fn with_model(config: &ConfigArgs, run: impl FnOnce(&ModelSettings) -> crate::model::Result<bool>) -> Exit {
+/// Runs a command that needs the model only.
+fn with_model(config: &ConfigArgs, run: impl FnOnce(&ModelSettings) -> crate::model::Result<Exit>) -> Exit {
     let config = match Config::load(&config.sources()) {
         Ok(loaded) => loaded.config,
         Err(e) => {
@@ -59,14 +59,10 @@ fn with_model(config: &ConfigArgs, run: impl FnOnce(&ModelSettings) -> crate::mo
     };
     telemetry::init(config.log.format, &config.log.level);
     let pull = if config.model.pull == Pull::Never { PullPolicy::Never } else { PullPolicy::Missing };
-    match run(&wiring::model_settings(&config, pull)) {
-        Ok(true) => Exit::Success,
-        Ok(false) => Exit::Failure,
-        Err(e) => {
-            eprintln!("bellows: {e}\n{}", e.remedy());
-            Exit::Unavailable
-        }
-    }
+    run(&wiring::model_settings(&config, pull)).unwrap_or_else(|e| {
+        eprintln!("bellows: {e}\n{}", e.remedy());
+        Exit::Unavailable
+    })
 }
 
 /// Runs the command.
