@@ -233,17 +233,7 @@ impl Drop for Mosec {
     }
 }
 
-/// A Python of the bench's own with the baseline's packages, pinned.
+/// A Python of the benches' own with the baseline's packages, pinned.
 fn python() -> PathBuf {
-    let venv = root().join("target/bench-python");
-    let python = venv.join("bin/python");
-    let run = |command: &mut Command| assert!(command.status().unwrap().success(), "{command:?}");
-    if !python.exists() {
-        run(Command::new("python3").args(["-m", "venv"]).arg(&venv));
-    }
-    let requirements = root().join("src/benches/peers/requirements.txt");
-    run(Command::new(&python)
-        .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"])
-        .arg(requirements));
-    python
+    support::venv("bench-python", "src/benches/peers/requirements.txt")
 }
