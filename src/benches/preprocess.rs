@@ -1,7 +1,7 @@
 //! Decoding and resizing: ours beside the image crate's and Pillow's, in one run, on one thread, as medians; and the
 //! bare loop that a whole service is measured against. `cargo bench --bench preprocess`.
 
-#[path = "../tests/python.rs"]
+#[path = "../tests/support/python.rs"]
 mod python;
 
 use bellows::model::engine::{Runtime, Session};
@@ -16,11 +16,16 @@ use std::time::{Duration, Instant};
 const LIMITS: Limits = Limits { max_pixels: MAX_PIXELS };
 
 fn main() {
-    let Some(models) = python::shared_models() else { return };
+    let shared = std::env::var_os("BELLOWS_SHARED").map_or_else(|| root().join("../shared"), PathBuf::from);
+    let models = shared.join("models");
+    if !models.is_dir() {
+        println!("skipped: no photographs in {} (BELLOWS_SHARED names their folder)", shared.display());
+        return;
+    }
     let input =
         Manifest::parse("bench", include_str!("../../models/efficientnet-lite0.toml")).expect("a manifest").input;
     let photographs = files(&models.join("images"), "JPEG");
-    let large = python::root().join("target/bench-12mp");
+    let large = root().join("target/bench-12mp");
     if !large.is_dir() {
         python::run(pillow().arg("large").arg(models.join("images")).arg(&large));
     }
@@ -32,6 +37,10 @@ fn main() {
     compare("100 photographs", &photographs, "short", &input, (0.4, 1.25));
     compare("12 megapixels (draft)", &files(&large, "jpg"), "draft", &input, (0.2, 1.1));
     bare_loop(&photographs);
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 fn compare(name: &str, files: &[PathBuf], mode: &str, input: &Input, targets: (f64, f64)) {
@@ -61,7 +70,7 @@ fn image_crate(bytes: &[u8]) -> image::RgbImage {
 
 /// Decode, resize, infer, one thread, nothing around it.
 fn bare_loop(photographs: &[PathBuf]) {
-    let dir = Some(python::root().join("target/bellows-data"));
+    let dir = Some(root().join("target/bellows-data"));
     let settings = ModelSettings { dir, ..ModelSettings::default() };
     let installed = model::ensure(&settings, Progress::stderr()).expect("model and engine");
     let runtime = Runtime::load(&installed.library).expect("an engine");
@@ -105,7 +114,7 @@ fn now() -> Instant {
 
 fn pillow() -> Command {
     let mut command = Command::new(python::python());
-    command.arg(python::root().join("src/benches/pillow.py"));
+    command.arg(root().join("src/benches/pillow.py"));
     command
 }
 

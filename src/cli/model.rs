@@ -81,7 +81,7 @@ fn list(settings: &ModelSettings) -> Result<Exit> {
     let pin = Pin::read()?;
     match library::find(&Places::here(settings.engine.as_deref()), &store, &pin)? {
         Some(found) => {
-            println!("engine: ONNX Runtime {} ({}: {})", found.version, found.origin.name(), found.path.display())
+            println!("engine: ONNX Runtime {} ({}: {})", found.version, found.origin.name(), found.path.display());
         }
         None => println!("engine: none yet; `bellows model pull` fetches {} ({})", pin.what(), pin.licence),
     }

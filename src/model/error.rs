@@ -2,7 +2,6 @@
 //! repairs it.
 
 use super::manifest::Invalid;
-use crate::exit::Exit;
 use std::path::{Path, PathBuf};
 
 /// A failure, with its remedy in [`Error::remedy`].
@@ -126,16 +125,27 @@ impl Error {
         }
     }
 
-    /// How a process ends for this.
-    pub fn exit(&self) -> Exit {
+    /// Who has to do something about it: what decides a command's exit code.
+    pub fn blame(&self) -> Blame {
         match self {
-            Error::NotOurs { .. } => Exit::Usage,
+            Error::NotOurs { .. } => Blame::Usage,
             Error::Manifest(_) | Error::UnknownModel { .. } | Error::EngineAbsent { .. } | Error::NoDataFolder => {
-                Exit::Configuration
+                Blame::Configuration
             }
-            _ => Exit::Unavailable,
+            _ => Blame::Unavailable,
         }
     }
+}
+
+/// What is to be put right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blame {
+    /// The command line.
+    Usage,
+    /// The configuration, or a manifest.
+    Configuration,
+    /// Something needed is not there.
+    Unavailable,
 }
 
 pub type Result<T> = std::result::Result<T, Error>;

@@ -8,4 +8,5 @@
 mod contract;
 mod crash;
 mod dependence;
+mod model;
 mod support;

@@ -1,3 +1,5 @@
+#![expect(clippy::float_cmp, reason = "pixels are whole numbers, and floats hold them exactly")]
+
 use super::super::manifest::{Crop, Resize};
 use super::*;
 use image::codecs::{
@@ -38,7 +40,9 @@ fn picture(width: u32, height: u32) -> RgbImage {
 fn jpeg(image: &RgbImage, exif: Option<u8>) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut encoder = JpegEncoder::new_with_quality(&mut bytes, 95);
-    exif.map(|o| encoder.set_exif_metadata(exif_chunk(o)).unwrap());
+    if let Some(orientation) = exif {
+        encoder.set_exif_metadata(exif_chunk(orientation)).unwrap();
+    }
     encoder.write_image(image, image.width(), image.height(), ExtendedColorType::Rgb8).unwrap();
     bytes
 }
@@ -207,7 +211,7 @@ fn stretched_images_lose_their_aspect_and_nothing_else() {
 #[test]
 fn extreme_aspects_are_cropped_before_they_are_resized() {
     for (width, height) in [(100_000, 1), (1, 100_000), (3, 9_000)] {
-        let image = RgbImage::from_fn(width, height, |x, y| Rgb([(x + y > 40) as u8 * 200, 7, 9]));
+        let image = RgbImage::from_fn(width, height, |x, y| Rgb([u8::from(x + y > 40) * 200, 7, 9]));
         let tensor = ready(&png(&image.into()));
         assert!((tensor.values[224 * 112 + 112] - 200.0).abs() <= 1.0, "{width} x {height}");
     }

@@ -3,6 +3,7 @@
 pub mod client;
 pub mod daemon;
 pub mod images;
+pub mod python;
 
 use std::path::PathBuf;
 use std::process::Command;

@@ -67,7 +67,8 @@ impl Bits<'_> {
         };
         self.buffer |= word >> self.count;
         self.next += ((63 - self.count) >> 3) as usize;
-        self.count |= 56;
+        // Of the eight bytes as many count as make it 56 to 63, without a division.
+        self.count |= 0b11_1000;
     }
 
     /// The next `N` bits, which stay.

@@ -15,7 +15,7 @@ pub(super) struct Table<'a> {
     lookup: Vec<u16>,
     /// For each length, first code beyond it, left-justified to 16 bits; and what to add to a code for its symbol.
     limits: [u32; 17],
-    offsets: [i32; 17],
+    offsets: [usize; 17],
 }
 
 impl<'a> Table<'a> {
@@ -25,7 +25,7 @@ impl<'a> Table<'a> {
         let (mut code, mut first) = (0_u32, 0_usize);
         for length in 1..=16_u32 {
             let count = usize::from(lengths.counts[length as usize - 1]);
-            table.offsets[length as usize] = first as i32 - code as i32;
+            table.offsets[length as usize] = first.wrapping_sub(code as usize);
             for symbol in symbols.get(first..first + count)? {
                 if length <= LOOKUP {
                     let (start, width) = ((code << (LOOKUP - length)) as usize, 1 << (LOOKUP - length));
@@ -60,8 +60,8 @@ impl<'a> Table<'a> {
         let next = bits.peek::<16>() as u32;
         let length = (LOOKUP + 1..=16).find(|length| next < self.limits[*length as usize])?;
         bits.skip(length);
-        let place = (next >> (16 - length)) as i32 + self.offsets[length as usize];
-        self.symbols.get(usize::try_from(place).ok()?).copied()
+        let place = self.offsets[length as usize].wrapping_add((next >> (16 - length)) as usize);
+        self.symbols.get(place).copied()
     }
 }
 

@@ -101,7 +101,9 @@ pub(super) fn decode(header: &Header<'_>, wanted: &Wanted) -> Option<Window> {
                 }
                 interval += 1;
                 (bits, left) = (scan.interval(interval)?, every);
-                channels.iter_mut().for_each(|channel| channel.last_dc = 0);
+                for channel in &mut channels {
+                    channel.last_dc = 0;
+                }
             }
             left -= 1;
             let seen = row >= rows.start && columns.contains(&column);
