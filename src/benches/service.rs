@@ -157,7 +157,7 @@ fn cpu_of_tree(root: u32) -> f64 {
     for entry in std::fs::read_dir("/proc").unwrap().flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
         let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else { continue };
-        let fields: Vec<u64> =
+        let fields: Vec<i64> =
             stat.rsplit(')').next().unwrap().split_whitespace().skip(1).map_while(|f| f.parse().ok()).collect();
         parents.insert(pid, fields[0] as u32);
         // utime and stime are fields 14 and 15 of /proc/PID/stat; `fields` begins with the fourth
