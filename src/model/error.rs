@@ -80,7 +80,7 @@ impl Error {
     /// What the person can do about it.
     pub fn remedy(&self) -> &'static str {
         match self {
-            Error::Manifest(_) => "correct the manifest; docs/MODELS.md describes every key",
+            Error::Manifest(_) => "correct the manifest; models/README.md describes every key",
             Error::UnknownModel { .. } => {
                 "`bellows model list` shows the catalogue; a manifest of your own is named by model.manifest"
             }

@@ -4,6 +4,7 @@ mod agreement;
 mod download;
 mod pull;
 mod real;
+mod variants;
 
 use bellows::model::catalogue::Model;
 use bellows::model::store::sha256_of_bytes;
