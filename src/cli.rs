@@ -8,6 +8,7 @@ pub mod run;
 
 use crate::config::{Config, ConfigArgs, Pull};
 use crate::exit::Exit;
+use crate::model::error::Blame;
 use crate::model::{ModelSettings, PullPolicy};
 use crate::{telemetry, wiring};
 use clap::{Args, Parser, Subcommand};
@@ -48,8 +49,8 @@ struct Configured<A: Args> {
     args: A,
 }
 
-/// Runs a command that needs the model only; what it returns says whether all of it worked.
-fn with_model(config: &ConfigArgs, run: impl FnOnce(&ModelSettings) -> crate::model::Result<bool>) -> Exit {
+/// Runs a command that needs the model only; which says how it went.
+fn with_model(config: &ConfigArgs, run: impl FnOnce(&ModelSettings) -> crate::model::Result<Exit>) -> Exit {
     let config = match Config::load(&config.sources()) {
         Ok(loaded) => loaded.config,
         Err(e) => {
@@ -60,11 +61,14 @@ fn with_model(config: &ConfigArgs, run: impl FnOnce(&ModelSettings) -> crate::mo
     telemetry::init(config.log.format, &config.log.level);
     let pull = if config.model.pull == Pull::Never { PullPolicy::Never } else { PullPolicy::Missing };
     match run(&wiring::model_settings(&config, pull)) {
-        Ok(true) => Exit::Success,
-        Ok(false) => Exit::Failure,
+        Ok(exit) => exit,
         Err(e) => {
             eprintln!("bellows: {e}\n{}", e.remedy());
-            Exit::Unavailable
+            match e.blame() {
+                Blame::Usage => Exit::Usage,
+                Blame::Configuration => Exit::Configuration,
+                Blame::Unavailable => Exit::Unavailable,
+            }
         }
     }
 }

@@ -5,6 +5,7 @@
 //! and makes the command fail, after all the others are done.
 
 use crate::edge::engine::{Engine, Failure, Labelled};
+use crate::exit::Exit;
 use crate::model::{self, ModelSettings, Progress, Result, Sessions, sessions};
 use bellows_core::answer;
 use bytes::Bytes;
@@ -28,8 +29,8 @@ pub struct Args {
     top: Option<u16>,
 }
 
-/// Runs the command; false where a file failed (and was told).
-pub fn run(args: &Args, settings: &ModelSettings) -> Result<bool> {
+/// Runs the command.
+pub fn run(args: &Args, settings: &ModelSettings) -> Result<Exit> {
     let installed = model::ensure(settings, Progress::stderr())?;
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let count = cores.min(args.files.len());
@@ -38,7 +39,8 @@ pub fn run(args: &Args, settings: &ModelSettings) -> Result<bool> {
     let model = sessions.model();
     let engine = sessions.start(count)?;
     let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(model::Error::Thread)?;
-    Ok(runtime.block_on(all(args, &engine, &model, count)))
+    let good = runtime.block_on(all(args, &engine, &model, count));
+    Ok(if good { Exit::Success } else { Exit::Failure })
 }
 
 /// An image that is being classified, or could not be read.

@@ -1,5 +1,6 @@
 //! `bellows model list|pull|verify`.
 
+use crate::exit::Exit;
 use crate::model::catalogue::{CATALOGUE, Model};
 use crate::model::library::{self, Pin, Places};
 use crate::model::progress::mebibytes;
@@ -37,8 +38,8 @@ enum Command {
     },
 }
 
-/// Runs the command; false where it found something wrong (and has said what).
-pub fn run(args: &Args, settings: &ModelSettings) -> Result<bool> {
+/// Runs the command.
+pub fn run(args: &Args, settings: &ModelSettings) -> Result<Exit> {
     match &args.command {
         Command::List => list(settings),
         Command::Pull { name, from } => pull(&chosen(settings, name.as_ref()), from),
@@ -54,7 +55,7 @@ fn chosen(settings: &ModelSettings, name: Option<&String>) -> ModelSettings {
     }
 }
 
-fn list(settings: &ModelSettings) -> Result<bool> {
+fn list(settings: &ModelSettings) -> Result<Exit> {
     let store = Store::open(settings.dir.as_deref())?;
     let mut rows = vec![["", "MODEL", "LICENCE", "SIZE", "TOP-1", "INSTALLED"].map(str::to_owned)];
     for entry in CATALOGUE {
@@ -80,14 +81,14 @@ fn list(settings: &ModelSettings) -> Result<bool> {
     let pin = Pin::read()?;
     match library::find(&Places::here(settings.engine.as_deref()), &store, &pin)? {
         Some(found) => {
-            println!("engine: ONNX Runtime {} ({}: {})", found.version, found.origin.name(), found.path.display())
+            println!("engine: ONNX Runtime {} ({}: {})", found.version, found.origin.name(), found.path.display());
         }
         None => println!("engine: none yet; `bellows model pull` fetches {} ({})", pin.what(), pin.licence),
     }
-    Ok(true)
+    Ok(Exit::Success)
 }
 
-fn pull(settings: &ModelSettings, from: &[PathBuf]) -> Result<bool> {
+fn pull(settings: &ModelSettings, from: &[PathBuf]) -> Result<Exit> {
     let store = Store::open(settings.dir.as_deref())?;
     let (pin, model, progress) = (Pin::read()?, Model::of(settings)?, Progress::stderr());
     let tools = Tools::inherited();
@@ -105,27 +106,27 @@ fn pull(settings: &ModelSettings, from: &[PathBuf]) -> Result<bool> {
     let library = &installed.library;
     println!("model {} is installed in {}", model.name(), installed.graph.display());
     println!("engine ONNX Runtime {} ({}: {})", library.version, library.origin.name(), library.path.display());
-    Ok(true)
+    Ok(Exit::Success)
 }
 
 /// After `--from`: installs what is compiled in, and tells what is still missing.
-fn complete(settings: &ModelSettings, model: &Model, store: &Store, pull: &Pull<'_>) -> Result<bool> {
+fn complete(settings: &ModelSettings, model: &Model, store: &Store, pull: &Pull<'_>) -> Result<Exit> {
     pull.compiled_in(model)?;
     match model::ensure(&ModelSettings { pull: PullPolicy::Never, ..settings.clone() }, Progress::Silent) {
         Ok(installed) => {
             println!("model {} is complete in {}", model.name(), installed.graph.display());
-            Ok(true)
+            Ok(Exit::Success)
         }
         Err(e @ (Error::NotInstalled { .. } | Error::NoEngine { .. })) => {
             println!("still missing: {e}");
             println!("{}", store.root().display());
-            Ok(true)
+            Ok(Exit::Success)
         }
         Err(e) => Err(e),
     }
 }
 
-fn verify(settings: &ModelSettings) -> Result<bool> {
+fn verify(settings: &ModelSettings) -> Result<Exit> {
     let mut all = true;
     for check in model::verify::verify(settings)? {
         let path = check.path.display();
@@ -139,5 +140,5 @@ fn verify(settings: &ModelSettings) -> Result<bool> {
             }
         }
     }
-    Ok(all)
+    Ok(if all { Exit::Success } else { Exit::Failure })
 }

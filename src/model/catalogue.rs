@@ -40,7 +40,20 @@ macro_rules! entry {
 }
 
 /// All models of the catalogue, the default first.
-pub const CATALOGUE: &[Entry] = &[entry!("efficientnet-lite0", graph)];
+pub const CATALOGUE: &[Entry] = &[
+    entry!("efficientnet-lite0", graph),
+    entry!("efficientnet-lite0-int8", graph),
+    entry!("efficientnet-lite0-fp32", graph),
+    entry!("efficientnet-lite2", graph),
+    entry!("efficientnet-lite2-fp32", graph),
+    entry!("efficientnet-lite4-11"),
+    entry!("mobilenetv2-12"),
+    entry!("mobilenetv2-12-int8"),
+    entry!("resnet18-v1-7"),
+    entry!("resnet50-v1-12"),
+    entry!("resnet50-v1-12-int8"),
+    entry!("squeezenet1.1-7"),
+];
 
 /// A model whose manifest was read: what it needs, not yet whether that is there.
 #[derive(Clone, Debug)]
@@ -157,4 +170,44 @@ pub(super) enum Origin<'a> {
     File(PathBuf),
     Wheel(&'a super::manifest::Package),
     Url(&'a str),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::store::sha256_of_bytes;
+    use super::*;
+
+    #[test]
+    fn every_manifest_is_sound_and_fits_its_graph() {
+        for entry in CATALOGUE {
+            let model = Model::named(entry.name).unwrap_or_else(|e| panic!("{e}"));
+            assert_eq!(model.name(), entry.name);
+            assert_eq!(model.labels.len(), 1000, "{}", entry.name);
+            assert!(model.bytes().is_some(), "{}", entry.name);
+            match entry.graph {
+                Some(graph) => assert_eq!(sha256_of_bytes(graph), model.manifest.graph.sha256.as_str()),
+                None => assert!(model.manifest.graph.url.is_some(), "{}", entry.name),
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_in_the_folder_is_forgotten() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+        let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
+        let names = files.filter_map(|file| file.strip_suffix(".toml").map(str::to_owned));
+        // The engine's pin, the tests' fixture, and a template whose graph people bring.
+        let others = ["engine", "fixture-colours", "resnet18-raw"];
+        let mut expected: Vec<String> = names.filter(|name| !others.contains(&name.as_str())).collect();
+        expected.sort();
+        let mut known: Vec<&str> = CATALOGUE.iter().map(|entry| entry.name).collect();
+        known.sort_unstable();
+        assert_eq!(known, expected);
+    }
+
+    #[test]
+    fn an_unknown_name_is_told_with_the_known_ones() {
+        let error = Model::named("resnet-9000").unwrap_err().to_string();
+        assert!(error.contains("resnet-9000") && error.contains("efficientnet-lite0"), "{error}");
+    }
 }

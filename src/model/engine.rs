@@ -54,7 +54,7 @@ pub(super) fn asked(path: &Path) -> Option<String> {
 /// One model in one engine, used by one thread at a time and on one core.
 #[derive(Debug)]
 pub struct Session {
-    session: ort::session::Session,
+    graph: ort::session::Session,
     input: String,
     output: String,
     kind: OutputKind,
@@ -77,12 +77,12 @@ impl Session {
                 .with_log_level(LogLevel::Fatal)?
                 .commit_from_file(&installed.graph)
         };
-        let session = build().map_err(|e| failed(e.to_string()))?;
-        named("input.name", &manifest.input.name, session.inputs()).map_err(failed)?;
-        named("output.name", &manifest.output.name, session.outputs()).map_err(failed)?;
+        let graph = build().map_err(|e| failed(e.to_string()))?;
+        named("input.name", &manifest.input.name, graph.inputs()).map_err(failed)?;
+        named("output.name", &manifest.output.name, graph.outputs()).map_err(failed)?;
         let (input, output) = (manifest.input.name.clone(), manifest.output.name.clone());
         let classes = model.labels.len();
-        let mut session = Session { session, input, output, kind: manifest.output.kind, classes };
+        let mut session = Session { graph, input, output, kind: manifest.output.kind, classes };
         let [height, width] = manifest.input.size.unwrap_or([224, 224]).map(|side| side as usize);
         let shape = match manifest.input.layout {
             Layout::Nchw => [1, 3, height, width],
@@ -96,9 +96,8 @@ impl Session {
     /// The probability of every class.
     pub fn run(&mut self, tensor: &Tensor) -> Result<Vec<f32>> {
         let failed = |e: ort::Error| Error::Run(e.to_string());
-        let shape = tensor.shape.map(|side| side as i64);
-        let input = TensorRef::from_array_view((shape, tensor.values.as_slice())).map_err(failed)?;
-        let outputs = self.session.run(ort::inputs![self.input.as_str() => input]).map_err(failed)?;
+        let input = TensorRef::from_array_view((tensor.shape, tensor.values.as_slice())).map_err(failed)?;
+        let outputs = self.graph.run(ort::inputs![self.input.as_str() => input]).map_err(failed)?;
         let (_, values) = outputs[self.output.as_str()].try_extract_tensor::<f32>().map_err(failed)?;
         if values.len() != self.classes {
             let problem = format!("the graph gives {} values and there are {} labels", values.len(), self.classes);

@@ -80,7 +80,7 @@ impl Error {
     /// What the person can do about it.
     pub fn remedy(&self) -> &'static str {
         match self {
-            Error::Manifest(_) => "correct the manifest; docs/MODELS.md describes every key",
+            Error::Manifest(_) => "correct the manifest; models/README.md describes every key",
             Error::UnknownModel { .. } => {
                 "`bellows model list` shows the catalogue; a manifest of your own is named by model.manifest"
             }
@@ -125,14 +125,27 @@ impl Error {
         }
     }
 
-    /// Exit code of a process that ends for this: 64 usage, 78 configuration, 69 something unavailable.
-    pub fn exit_code(&self) -> u8 {
+    /// Who has to do something about it: what decides a command's exit code.
+    pub fn blame(&self) -> Blame {
         match self {
-            Error::NotOurs { .. } => 64,
-            Error::Manifest(_) | Error::UnknownModel { .. } | Error::EngineAbsent { .. } | Error::NoDataFolder => 78,
-            _ => 69,
+            Error::NotOurs { .. } => Blame::Usage,
+            Error::Manifest(_) | Error::UnknownModel { .. } | Error::EngineAbsent { .. } | Error::NoDataFolder => {
+                Blame::Configuration
+            }
+            _ => Blame::Unavailable,
         }
     }
+}
+
+/// What is to be put right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blame {
+    /// The command line.
+    Usage,
+    /// The configuration, or a manifest.
+    Configuration,
+    /// Something needed is not there.
+    Unavailable,
 }
 
 pub type Result<T> = std::result::Result<T, Error>;

@@ -157,8 +157,9 @@ fn library(path: PathBuf, origin: Origin) -> Library {
 
 /// The newest library of a folder that is new enough for us.
 fn newest(dir: &Path) -> Option<PathBuf> {
-    let is_library =
-        |name: &str| name.starts_with("libonnxruntime.") && (name.contains(".so") || name.ends_with(".dylib"));
+    let is_library = |name: &str| {
+        name.starts_with("libonnxruntime.") && (name.contains(".so") || name.strip_suffix(".dylib").is_some())
+    };
     let entries = std::fs::read_dir(dir).ok()?.flatten();
     let paths = entries.filter(|e| e.file_name().to_str().is_some_and(is_library)).map(|e| e.path());
     let with_version = paths.filter_map(|path| version(&path).and_then(|v| numbers(&v)).map(|v| (v, path)));

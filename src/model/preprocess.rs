@@ -11,10 +11,12 @@ mod orient;
 mod pixels;
 mod resize;
 pub mod sniff;
+#[cfg(test)]
+mod tests;
 
 use super::manifest::{Channels, Input, Layout};
 use bellows_core::answer::Reason;
-use geometry::Plan;
+use geometry::{Plan, Window};
 use pixels::Pixels;
 use sniff::Format;
 use std::panic::catch_unwind;
@@ -83,14 +85,15 @@ fn prepare_as(format: Format, bytes: &[u8], input: &Input, limits: Limits) -> Re
         other => decode::decode(other, bytes, limit, &check)?,
     };
     let plan = Plan::new(input, decoded.width, decoded.height, decoded.orientation);
-    let small = resize::resize(decoded.pixels, (decoded.width, decoded.height), &plan)?;
+    let small = resize::resize(decoded.pixels, &decoded.window, &plan)?;
     let upright = orient::apply(small, decoded.orientation);
     Ok(tensor(&upright, input))
 }
 
-/// A decoded image, or a smaller rendering of it, not turned yet.
+/// A decoded image, or a smaller rendering of a part of it, not turned yet.
 struct Decoded {
     pixels: Pixels,
+    window: Window,
     /// Of the image itself, as its header says it.
     width: u32,
     height: u32,

@@ -45,12 +45,13 @@ impl Store {
 
     /// The folder of the setting, else `bellows` in the XDG data home.
     pub fn open(dir: Option<&Path>) -> Result<Store> {
-        use etcetera::BaseStrategy;
         if let Some(dir) = dir {
             return Ok(Store::at(dir.to_owned()));
         }
-        let base = etcetera::choose_base_strategy().map_err(|_| Error::NoDataFolder)?;
-        Ok(Store::at(base.data_dir().join("bellows")))
+        // Relative paths are to be ignored, says the XDG specification.
+        let folder = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let base = folder("XDG_DATA_HOME").or_else(|| folder("HOME").map(|home| home.join(".local/share")));
+        Ok(Store::at(base.ok_or(Error::NoDataFolder)?.join("bellows")))
     }
 
     pub fn root(&self) -> &Path {

@@ -9,4 +9,5 @@ mod contract;
 mod crash;
 mod dependence;
 mod http;
+mod model;
 mod support;

@@ -1,5 +1,6 @@
 //! All formats but JPEG, by the image crate: the first frame, any colour type.
 
+use super::geometry::Window;
 use super::pixels::Pixels;
 use super::sniff::Format;
 use super::{Decoded, ImageError};
@@ -23,7 +24,8 @@ pub(super) fn decode(
         Format::WebP => Box::new(WebPDecoder::new(reader).map_err(failed)?),
         Format::Bmp => Box::new(BmpDecoder::new(reader).map_err(failed)?),
         Format::Tiff => Box::new(TiffDecoder::new(reader).map_err(failed)?),
-        Format::Jpeg => Box::new(image::codecs::jpeg::JpegDecoder::new(reader).map_err(failed)?),
+        // Decoded elsewhere.
+        Format::Jpeg => return Err(ImageError::Unsupported),
     };
     let (width, height) = decoder.dimensions();
     check(width, height)?;
@@ -33,5 +35,5 @@ pub(super) fn decode(
     decoder.set_limits(limits).map_err(failed)?;
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     let pixels = Pixels::of(DynamicImage::from_decoder(decoder).map_err(failed)?);
-    Ok(Decoded { pixels, width, height, orientation })
+    Ok(Decoded { pixels, window: Window::whole(width, height), width, height, orientation })
 }

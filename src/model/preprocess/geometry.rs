@@ -16,6 +16,21 @@ pub(super) struct Plan {
     pub to_height: u32,
 }
 
+/// The part of an image, in its own coordinates, that decoded pixels show. It may end beyond the image's edge.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Window {
+    pub left: f64,
+    pub top: f64,
+    pub width: f64,
+    pub height: f64,
+}
+
+impl Window {
+    pub fn whole(width: u32, height: u32) -> Window {
+        Window { left: 0.0, top: 0.0, width: f64::from(width), height: f64::from(height) }
+    }
+}
+
 impl Plan {
     /// Whether the tensor's size does not depend on the image's.
     pub fn resizes(input: &Input) -> bool {
@@ -49,13 +64,14 @@ impl Plan {
         Plan { left: 0.0, top: 0.0, width: f64::from(width), height: f64::from(height), to_width, to_height }
     }
 
-    /// The same box in a rendering that is `horizontal` times as wide and `vertical` times as high.
-    pub fn scaled(&self, horizontal: f64, vertical: f64) -> Plan {
+    /// The same box in pixels of a rendering, `width` x `height`, of a window of the image.
+    pub fn within(&self, window: &Window, width: u32, height: u32) -> Plan {
+        let (x, y) = (f64::from(width) / window.width, f64::from(height) / window.height);
         Plan {
-            left: self.left * horizontal,
-            top: self.top * vertical,
-            width: self.width * horizontal,
-            height: self.height * vertical,
+            left: (self.left - window.left) * x,
+            top: (self.top - window.top) * y,
+            width: self.width * x,
+            height: self.height * y,
             ..*self
         }
     }

@@ -81,15 +81,13 @@ fn fetch(tools: &Tools, source: &Source<'_>, partial: &Path, tmp: &Path, stage: 
         .arg(partial)
         .arg("--")
         .arg(source.url);
-    let ended = match tools.run(curl, tmp, stage, &here)? {
-        Some(ended) => ended,
-        None => {
-            let mut python = tools.command("python3");
-            python.args(["-c", PYTHON, source.url]).arg(partial);
-            let ended = tools.run(python, tmp, stage, &here)?;
-            ended.ok_or_else(|| Error::NoDownloader { what: source.what.to_owned() })?
-        }
-    };
+    let mut ended = Tools::run(curl, tmp, stage, &here)?;
+    if ended.is_none() {
+        let mut python = tools.command("python3");
+        python.args(["-c", PYTHON, source.url]).arg(partial);
+        ended = Tools::run(python, tmp, stage, &here)?;
+    }
+    let ended = ended.ok_or_else(|| Error::NoDownloader { what: source.what.to_owned() })?;
     if ended.status.success() { Ok(()) } else { Err(failure(&ended, source, partial)) }
 }
 

@@ -44,7 +44,7 @@ pub fn download(tools: &Tools, wheel: &Wheel<'_>, tmp: &Path, stage: &mut Stage)
         .env("TMPDIR", tmp)
         // We install nothing into a Python: that some users forbid it outside a virtual environment is no obstacle.
         .env_remove("PIP_REQUIRE_VIRTUALENV");
-    let ended = tools.run(command, tmp, stage, &|| bytes_below(tmp))?;
+    let ended = Tools::run(command, tmp, stage, &|| bytes_below(tmp))?;
     let Some(ended) = ended else { return Err(Error::NoPython { what: wheel.what.to_owned() }) };
     if !ended.status.success() {
         return Err(failure(&ended, wheel, tmp));

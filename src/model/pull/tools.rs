@@ -63,7 +63,6 @@ impl Tools {
     /// Runs a child to its end, telling `stage` what `fetched` says every tenth of a second. `None` where there is no
     /// such program.
     pub(super) fn run(
-        &self,
         mut command: Command,
         tmp: &Path,
         stage: &mut Stage,
@@ -113,8 +112,8 @@ pub(super) fn scrubbed(stderr: &str) -> String {
             && !line.starts_with("WARNING")
             && !line.starts_with("[notice]")
     };
-    let errors = stderr.lines().filter(noise).filter(|line| line.contains("ERROR") || line.contains("rror:"));
-    let last = errors.last().or_else(|| stderr.lines().filter(noise).last()).unwrap_or_default();
+    let mut errors = stderr.lines().filter(noise).filter(|line| line.contains("ERROR") || line.contains("rror:"));
+    let last = errors.next_back().or_else(|| stderr.lines().rfind(noise)).unwrap_or_default();
     let words: Vec<&str> = last
         .split_whitespace()
         .map(

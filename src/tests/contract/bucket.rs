@@ -1,5 +1,7 @@
 //! Buckets.
 
+mod model;
+
 use super::{Backend, Hands, folder, for_every_backend};
 use bellows::edge::bucket::{Bucket, Etag, Put, local, memory};
 use bellows::edge::{Kind, Result};

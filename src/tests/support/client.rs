@@ -58,6 +58,18 @@ impl Client {
     }
 }
 
+impl Client {
+    /// POSTs what [`form`] made.
+    pub fn post_form(&self, url: &str, form: &[u8]) -> Result<Answer, ureq::Error> {
+        answer(self.0.post(url).header("content-type", "multipart/form-data; boundary=XyZ42").send(form)?)
+    }
+
+    /// POSTs bytes as they are.
+    pub fn post_raw(&self, url: &str, body: &[u8]) -> Result<Answer, ureq::Error> {
+        answer(self.0.post(url).send(body)?)
+    }
+}
+
 pub fn form(parts: &[(&str, &str, &[u8])]) -> Vec<u8> {
     let mut body = Vec::new();
     for (field, file, bytes) in parts {
