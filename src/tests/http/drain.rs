@@ -92,6 +92,8 @@ fn whoever_asks_twice_means_it() {
     let mut raws = waiting(&daemon, 1);
     signal(daemon.child.id(), Signal::TERM);
     assert_eq!(raws[0].answer(false).status, 202);
+    // by now it waits for nothing but its workers
+    std::thread::sleep(Duration::from_millis(500));
     let began = Instant::now();
     daemon.stop();
     assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
