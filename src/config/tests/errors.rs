@@ -347,7 +347,7 @@ fn aws_needs_its_places() {
     let lines: Vec<&str> = error.lines().collect();
     assert_eq!(
         lines[0],
-        "configuration: queue.urls.request = \"request_queue\" (from --set): expected a queue's URL: backend is \"aws\""
+        "configuration: queue.urls.request = \"request_queue\" (from --set): expected a queue's URL: backend is \"aws\" (backend is from --set)"
     );
     assert_eq!(
         lines[4],
