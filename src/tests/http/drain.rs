@@ -71,7 +71,7 @@ fn those_who_would_wait_too_long_are_told_where_their_answer_will_be() {
     assert!(daemon.wait().success());
     let again = options(&dir, &[]).start();
     for (n, place) in places.iter().enumerate() {
-        eventually("its result is there", Duration::from_secs(60), || get(&again.url, place).status == 200);
+        eventually("its result is there", Duration::from_mins(1), || get(&again.url, place).status == 200);
         assert_eq!(get(&again.url, place).json()["label"], images::numbered(n as u32).1);
     }
 }

@@ -119,7 +119,7 @@ impl Daemon {
     }
 
     pub fn wait_warm(&self, workers: u32) {
-        eventually("the workers are warm", Duration::from_secs(120), || {
+        eventually("the workers are warm", Duration::from_mins(2), || {
             assert!(!self.printed().contains("bellows: "), "it cannot run: {}", self.printed());
             self.metric("bellows_pool_instances{state=\"running\"}") >= Some(f64::from(workers))
         });
@@ -151,7 +151,7 @@ impl Daemon {
 
     /// The wait for its end.
     pub fn wait(&mut self) -> ExitStatus {
-        let until = Instant::now() + Duration::from_secs(60);
+        let until = Instant::now() + Duration::from_mins(1);
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;
