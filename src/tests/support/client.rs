@@ -28,7 +28,7 @@ pub struct Client(pub ureq::Agent);
 impl Client {
     pub fn new() -> Client {
         let config = ureq::Agent::config_builder()
-            .timeout_global(Some(Duration::from_secs(600)))
+            .timeout_global(Some(Duration::from_mins(10)))
             .http_status_as_error(false)
             .max_redirects(0)
             .proxy(None);

@@ -84,7 +84,8 @@ impl Options {
             assert!(daemon.child.try_wait().unwrap().is_none(), "it ended: {}", daemon.printed());
             daemon.printed().contains("metrics http")
         });
-        daemon.url = daemon.word_after("bellows listens on ").trim_end_matches('/').to_owned();
+        let url = daemon.word_after("bellows listens on ");
+        url.trim_end_matches('/').clone_into(&mut daemon.url);
         daemon.metrics = daemon.word_after("metrics ");
         daemon
     }
