@@ -23,7 +23,7 @@ HERE = Path(__file__).resolve().parent
 # The file of weights that each variant's graphs point into, unmodified, as its package installs it.
 WEIGHTS = {"lite0": "efficientnet-lite0-57934424.pth", "lite2": "efficientnet-lite2-9656183e.pth"}
 
-# On x86-64 without VNNI an engine adds two products of uint8 and int8 in 16 bits, where 2 x 255 x 127 saturates and
+# With AVX2 and without VNNI an engine adds two products of uint8 and int8 in 16 bits, where 2 x 255 x 127 saturates and
 # 2 x 255 x 64 does not: with seven bits every CPU adds to the same sums.
 SEVEN_BITS, EIGHT_BITS = 64, 127
 

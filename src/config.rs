@@ -96,9 +96,23 @@ impl Loaded {
     }
 
     /// A problem with one key's value.
-    fn problem(&self, key: &str, expected: String) -> Problem {
+    fn problem(&self, key: &str, mut expected: String) -> Problem {
+        // a bound that is somebody's setting: the other value may be the one to change
+        let others: Vec<&str> = keys::all().filter(|other| *other != key && names(&expected, other)).collect();
+        for other in others {
+            match self.origin(other) {
+                Origin::Default => {}
+                origin => expected = format!("{expected} ({other} is from {})", origin.with_line()),
+            }
+        }
         Problem { what: show(key, &self.value(key)), origin: self.origin(key).with_line(), expected, repair: None }
     }
+}
+
+/// Whether a text names this key, as a whole.
+fn names(text: &str, key: &str) -> bool {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '.';
+    text.split(|c| !is_part(c)).any(|word| word.trim_end_matches('.') == key)
 }
 
 /// The typed configuration. Each value of a wrong type is a problem of its own, and its default goes on in its place.

@@ -5,7 +5,9 @@
 mod batch;
 mod compat;
 mod page;
+mod peer;
 mod refusal;
+mod reply;
 mod responses;
 mod results;
 mod routes;

@@ -12,6 +12,7 @@ use crate::model::{self, ModelSettings, PullPolicy, Sessions};
 use crate::status::Status;
 use crate::{app, controller, web};
 use bellows_core::pool::{AppTierId, InstanceId};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::error::Error;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -26,6 +27,10 @@ type Ended = Result<Exit, Box<dyn Error>>;
 
 /// How long an instance that shall end may take beyond the longest job.
 const GRACE: Duration = Duration::from_secs(30);
+/// Files and sockets beside those of clients: queues, objects being written, workers' pipes, the metrics listener.
+const SPARE_FILES: u64 = 256;
+/// Where the system sets no limit of its own.
+const MOST_FILES: u64 = 1 << 20;
 const DISK_EVERY: Duration = Duration::from_secs(1);
 
 /// Queues and buckets of one machine.
@@ -78,6 +83,7 @@ pub fn web(config: &Config, args: &ConfigArgs) -> Ended {
     runtime.block_on(async {
         let host = Host::system();
         let _lock = own_state(config)?;
+        raise_file_limit(config.web.max_connections);
         let listener = bind(config.web.listen.0, "web.listen", "--listen 127.0.0.1:3001").await?;
         let metrics_listener =
             bind(config.metrics.listen.0, "metrics.listen", "--set metrics.listen=127.0.0.1:9465").await?;
@@ -114,7 +120,16 @@ pub fn web(config: &Config, args: &ConfigArgs) -> Ended {
             () = serve => None,
         };
         stop_controller.cancel();
-        let _ = pool_end.await;
+        // whoever asks a second time does not wait for the workers: they finish what they hold by themselves
+        let failed = if failed.is_some() {
+            failed
+        } else {
+            tokio::select! {
+                biased;
+                ending = host.ended() => Some(ending),
+                _ = pool_end => None,
+            }
+        };
         host.end(Ending::Drained);
         host.drain(Duration::from_secs(1)).await;
         Ok(failed.map_or(Exit::Success, exit_of))
@@ -187,6 +202,27 @@ fn identity(config: &Config) -> Result<app::Identity, Box<dyn Error>> {
 
 fn pool_dir(config: &Config) -> PathBuf {
     config.state_dir().join("pool")
+}
+
+/// Lets this process have as many files and sockets as the system allows: the soft limit is often 1,024, for programs
+/// that use select(2).
+fn raise_file_limit(max_connections: u32) {
+    let limits = getrlimit(Resource::Nofile);
+    let wanted = limits.maximum.unwrap_or(MOST_FILES);
+    if limits.current.is_some_and(|current| current < wanted) {
+        let raised = Rlimit { current: Some(wanted), maximum: limits.maximum };
+        if let Err(e) = setrlimit(Resource::Nofile, raised) {
+            tracing::warn!(error = %e, "the limit of open files cannot be raised");
+        }
+    }
+    let needed = u64::from(max_connections) + SPARE_FILES;
+    let Some(current) = getrlimit(Resource::Nofile).current.filter(|current| *current < needed) else { return };
+    tracing::warn!(
+        files.limit = current,
+        files.needed = needed,
+        "fewer files may be open than web.max_connections needs: raise the hard limit (ulimit -Hn, LimitNOFILE=), or \
+        lower web.max_connections"
+    );
 }
 
 /// Makes sure that one controller, and so one web tier, uses the state folder.

@@ -201,6 +201,12 @@ impl App {
                 return Ok(Answer::failed(reason, message, request.request_id, &request.filename).of_bytes(sha256));
             }
         };
+        tracing::debug!(
+            label = labelled.predictions.first().map(|p| p.label.as_str()),
+            decode.duration_ms = labelled.decode_ms,
+            infer.duration_ms = labelled.infer_ms,
+            "classified"
+        );
         self.pause(abandon, spent).await?;
         let waited = lease.delivery.waited;
         Ok(Answer::Classified(Box::new(Classified {

@@ -64,6 +64,7 @@ proptest! {
         let key = keys::all().nth(n % keys::all().count()).unwrap();
         let _ = Config::load(&set(&[(key, &value)]));
         if let Err(error) = Config::load(&sources(&[(&keys::variable(key), &value)])) {
+            // its own error, or that of a value which no longer fits to it
             prop_assert!(error.to_string().contains(&keys::variable(key)), "{error}");
         }
         let _ = Config::load(&Sources { user_data: Some(format!("{key} = {value}")), ..sources(&[]) });

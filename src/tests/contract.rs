@@ -1,7 +1,11 @@
 //! What every backend of an edge has to keep, run against every backend.
 
 mod bucket;
+mod crash;
+mod disk;
+mod memory;
 mod queue;
+mod threads;
 
 use bellows::edge::host::Clock;
 use bellows_core::time::Timestamp;

@@ -14,7 +14,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("telemetry", &["config"]),
     ("model", &["edge"]),
     ("app", &["edge"]),
-    ("web", &["edge", "status", "metrics", "config"]),
+    ("web", &["edge", "status", "metrics", "config", "telemetry"]),
     ("controller", &["edge", "status", "metrics"]),
     ("wiring", &["app", "web", "controller", "model", "edge", "status", "metrics", "config", "exit"]),
     ("cli", &["wiring", "model", "edge", "status", "metrics", "config", "exit", "telemetry"]),

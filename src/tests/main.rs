@@ -8,5 +8,6 @@
 mod contract;
 mod crash;
 mod dependence;
+mod http;
 mod model;
 mod support;

@@ -1,9 +1,14 @@
 //! What the web tier says no with: stable codes, statuses, and words that say what was expected.
 
+use bellows_core::answer::{Failed, Reason};
+use bellows_core::key::RequestId;
 use http_body_util::Full;
 use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
+
+/// Seconds after which what is wrong here for a moment may be right again.
+const TRY_AGAIN: &str = "5";
 
 /// Why a request is not served. One variant a stable code.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,7 +17,9 @@ pub enum Refusal {
     /// A form that is none, with the reason.
     BadForm(String),
     BadFileName(String),
-    NameTooLong,
+    NameTooLong(String),
+    /// Bytes that are no image we read, with what is told of them.
+    NotRead(Reason, String),
     NotFound,
     MethodNotAllowed(&'static str),
     BodyTooSlow,
@@ -49,12 +56,21 @@ impl Refusal {
         self.parts().0
     }
 
+    /// Nothing is wrong with the request.
+    pub(super) fn is_ours(&self) -> bool {
+        self.status().is_server_error()
+    }
+
     fn parts(&self) -> (StatusCode, &'static str) {
         match self {
             Refusal::NoFile => (StatusCode::BAD_REQUEST, "no-file"),
             Refusal::BadForm(_) => (StatusCode::BAD_REQUEST, "bad-form"),
             Refusal::BadFileName(_) => (StatusCode::BAD_REQUEST, "bad-file-name"),
-            Refusal::NameTooLong => (StatusCode::BAD_REQUEST, "file-name-too-long"),
+            Refusal::NameTooLong(_) => (StatusCode::BAD_REQUEST, "file-name-too-long"),
+            Refusal::NotRead(reason, _) => {
+                let (code, status) = reason.code();
+                (StatusCode::from_u16(status).unwrap_or(StatusCode::UNSUPPORTED_MEDIA_TYPE), code)
+            }
             Refusal::NotFound => (StatusCode::NOT_FOUND, "not-found"),
             Refusal::MethodNotAllowed(_) => (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed"),
             Refusal::BodyTooSlow => (StatusCode::REQUEST_TIMEOUT, "body-too-slow"),
@@ -78,8 +94,7 @@ impl Refusal {
                     .into()
             }
             Refusal::BadForm(why) => format!("the form cannot be read: {why}"),
-            Refusal::BadFileName(why) => why.clone(),
-            Refusal::NameTooLong => "the file name is too long for a message".into(),
+            Refusal::BadFileName(why) | Refusal::NameTooLong(why) | Refusal::NotRead(_, why) => why.clone(),
             Refusal::NotFound => "nothing is here".into(),
             Refusal::MethodNotAllowed(allowed) => format!("expected {allowed}"),
             Refusal::BodyTooSlow => "the body took too long to arrive".into(),
@@ -100,17 +115,32 @@ impl Refusal {
         let mut response = error(status, code, &self.message(), json, request_id);
         let headers = response.headers_mut();
         if status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
+            headers.insert(RETRY_AFTER, HeaderValue::from_static(TRY_AGAIN));
         }
         if let Refusal::MethodNotAllowed(allowed) = self {
             headers.insert(hyper::header::ALLOW, HeaderValue::from_static(allowed));
         }
-        // the rest of such a body is not read: the connection is of no further use
-        if matches!(self, Refusal::TooLarge { .. } | Refusal::BodyTooSlow | Refusal::TooManyFiles { .. }) {
-            headers.insert(CONNECTION, HeaderValue::from_static("close"));
-        }
         response
     }
+
+    /// As the answer to one image among several.
+    pub(super) fn failed(&self, id: RequestId, file: &str) -> Failed {
+        Failed {
+            error: self.code().into(),
+            message: self.message(),
+            request_id: id,
+            file: file.to_owned(),
+            status: self.status().as_u16(),
+            sha256: None,
+        }
+    }
+}
+
+/// Says that nothing more is answered on this connection: where a body was not read to its end, what follows is not
+/// known to be a request.
+pub(super) fn close(mut response: Response<Full<bytes::Bytes>>) -> Response<Full<bytes::Bytes>> {
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 /// An error answer, whether it is a refusal or the stored failure of an image.

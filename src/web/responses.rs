@@ -1,10 +1,12 @@
 //! The loop that reads response_queue while somebody waits, and hands each answer to whom it belongs.
 
 use super::Web;
+use crate::edge;
 use crate::edge::queue::{BATCH, Delivery, MAX_WAIT};
-use crate::metrics::{Loop, Outcome, Stage};
+use crate::metrics::{Loop, Outcome, Queue as Name, Stage};
 use bellows_core::answer::Answer;
 use bellows_core::message::{self, Parsed, Response};
+use futures_util::future::join_all;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -40,11 +42,7 @@ pub(super) async fn run(web: Web) {
             () = web.0.waiters.nobody() => { stop.cancel(); receive.await }
         };
         match received {
-            Ok(deliveries) => {
-                for delivery in deliveries {
-                    web.take(delivery).await;
-                }
-            }
+            Ok(deliveries) => web.take_all(deliveries).await,
             Err(e) => {
                 tracing::warn!(error = %e, "responses cannot be read: answers are taken from the result objects");
                 let _ = tokio::time::timeout(PAUSE_AFTER_ERROR, dismissed.cancelled()).await;
@@ -61,10 +59,13 @@ impl Web {
             if deliveries.is_empty() {
                 return;
             }
-            for delivery in deliveries {
-                self.take(delivery).await;
-            }
+            self.take_all(deliveries).await;
         }
+    }
+
+    /// All at once: nobody's answer waits until another one's message is deleted.
+    async fn take_all(&self, deliveries: Vec<Delivery>) {
+        join_all(deliveries.into_iter().map(|delivery| self.take(delivery))).await;
     }
 
     async fn take(&self, delivery: Delivery) {
@@ -75,8 +76,8 @@ impl Web {
                 let request_id = response.request_id;
                 let matched = self.0.waiters.deliver(response.answer);
                 self.0.metrics.response_received(matched);
-                tracing::debug!(%request_id, matched, "response");
-                queue.delete(&delivery.receipt).await
+                tracing::debug!(%request_id, response.matched = matched, "answered");
+                self.deleted(queue.delete(&delivery.receipt).await)
             }
             Parsed::OtherVersion(v) => {
                 tracing::warn!(message.version = v, "a response in another version is given back");
@@ -86,12 +87,19 @@ impl Web {
             Parsed::Unreadable(reason) => {
                 tracing::warn!(reason, "an unreadable response is dropped");
                 self.0.metrics.response_received(false);
-                queue.delete(&delivery.receipt).await
+                self.deleted(queue.delete(&delivery.receipt).await)
             }
         };
         if let Err(e) = gone {
             tracing::debug!(error = %e, "a response was not deleted: it comes again and is dropped then");
         }
+    }
+
+    fn deleted(&self, outcome: edge::Result<()>) -> edge::Result<()> {
+        if outcome.is_ok() {
+            self.0.metrics.queue_deleted(Name::Response, 1);
+        }
+        outcome
     }
 
     /// The app tier listens on nothing: what its metrics say rides in its responses.

@@ -1,111 +1,133 @@
-//! From an HTTP request to a reply, and from a reply to an HTTP answer. The only place that names paths.
+//! From an HTTP request to a reply. The only place that names paths.
 
-use super::batch::Child;
-use super::refusal::error;
+use super::batch::Submitted;
+use super::peer::Peer;
+use super::refusal::close;
+use super::reply::{HttpResponse, Reply, Style, html, text};
 use super::upload::{Fields, Upload};
-use super::{Refusal, Web, compat, page};
+use super::{Refusal, Web, page};
 use crate::metrics::Route;
 use crate::status::NotReady;
-use bellows_core::answer::{Answer, Failed};
 use bellows_core::key::RequestId;
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
+use hyper::body::{Body, Incoming};
+use hyper::header::{ACCEPT, HeaderName, HeaderValue};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use percent_encoding::percent_decode_str;
-use serde::Serialize;
 use tokio::time::Instant;
 
-pub(super) type HttpResponse = Response<Full<Bytes>>;
-
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// Seconds after which a pending result is worth another look.
-const LOOK_AGAIN: &str = "1";
+/// What a client that hung up before its answer is counted as; nobody reads it.
+const HUNG_UP: u16 = 499;
 
-/// What is answered, before it is put into HTTP.
+/// What of a request's head outlives its body.
 #[derive(Debug)]
-pub(super) enum Reply {
-    One(Child),
-    Several { batch: RequestId, children: Vec<Child> },
-    Unknown,
-    Unavailable,
+pub(super) struct Head {
+    pub(super) path: String,
+    pub(super) method: Method,
+    /// X-Request-Id of the answer: the client's own, if it is short and harmless.
+    pub(super) id: String,
+    /// The client asked for JSON.
+    pub(super) json: bool,
+    /// The client does not want to wait.
+    asynchronous: bool,
+    has_body: bool,
 }
 
-/// What of a request's head decides how its answer looks.
-struct Style {
-    /// The answer is JSON.
-    json: bool,
-    /// Form field of the first file, which the original's clients are told apart by.
-    field: Option<String>,
-    /// X-Request-Id of the answer.
-    id: String,
+impl Head {
+    /// `fresh` names the request where the client has not.
+    pub(super) fn of(request: &Request<Incoming>, fresh: RequestId) -> Head {
+        let headers = request.headers();
+        Head {
+            path: request.uri().path().to_owned(),
+            method: request.method().clone(),
+            id: echoed_id(headers).unwrap_or_else(|| fresh.to_string()),
+            json: accepts(headers, "application/json"),
+            asynchronous: prefers_async(headers),
+            has_body: !request.body().is_end_stream(),
+        }
+    }
+
+    /// A refusal of a request whose body is not read.
+    fn refuse(&self, refusal: &Refusal, json: bool) -> HttpResponse {
+        let response = refusal.response(json, &self.id);
+        if self.has_body { close(response) } else { response }
+    }
 }
 
 impl Web {
-    /// Answers one request. The second value names the route for the metrics.
-    pub(super) async fn handle(&self, request: Request<Incoming>) -> (Route, HttpResponse) {
-        let id = echoed_id(request.headers()).unwrap_or_else(|| self.new_id().to_string());
-        let path = request.uri().path().to_owned();
-        let method = request.method().clone();
-        let (route, mut response) = match (path.as_str(), method) {
-            ("/", Method::GET | Method::HEAD) => (Route::Page, html(page::PAGE)),
-            ("/", Method::POST) => (Route::Upload, self.upload(request, Fields::Named, None, &id).await),
-            ("/", _) => (Route::Page, Refusal::MethodNotAllowed("GET, POST").response(true, &id)),
-            ("/healthz", Method::GET | Method::HEAD) => (Route::Healthz, text(StatusCode::OK, "ok\n")),
-            ("/readyz", Method::GET | Method::HEAD) => (Route::Readyz, self.readyz()),
-            ("/healthz" | "/readyz", _) => (Route::Other, Refusal::MethodNotAllowed("GET, HEAD").response(true, &id)),
-            (path, method) if path == "/classify" || path.starts_with("/classify/") => {
-                let route = if path == "/classify" { Route::Classify } else { Route::ClassifyNamed };
-                (route, self.classify(path, &method, request, &id).await)
+    /// Answers one request. The first value names the route for the metrics.
+    pub(super) async fn handle(&self, request: Request<Incoming>, head: &Head) -> (Route, HttpResponse) {
+        let get = matches!(head.method, Method::GET | Method::HEAD);
+        let not_allowed = |allowed| head.refuse(&Refusal::MethodNotAllowed(allowed), head.json);
+        match head.path.as_str() {
+            "/" if get => (Route::Page, html(page::PAGE)),
+            "/" if head.method == Method::POST => {
+                (Route::Upload, self.upload(request, head, Fields::Named, None).await)
             }
-            (path, Method::GET | Method::HEAD) if path.starts_with("/results/") => {
-                (Route::Results, self.results(path, request.headers(), &id).await)
-            }
-            (path, _) if path.starts_with("/results/") => {
-                (Route::Results, Refusal::MethodNotAllowed("GET, HEAD").response(true, &id))
-            }
-            _ => (Route::Other, Refusal::NotFound.response(wants_json(request.headers()), &id)),
-        };
-        if let Ok(value) = HeaderValue::from_str(&id) {
-            response.headers_mut().insert(X_REQUEST_ID, value);
+            "/" => (Route::Page, not_allowed("GET, HEAD, POST")),
+            "/healthz" if get => (Route::Healthz, text(StatusCode::OK, "ok\n")),
+            "/readyz" if get => (Route::Readyz, self.readyz()),
+            "/healthz" => (Route::Healthz, not_allowed("GET, HEAD")),
+            "/readyz" => (Route::Readyz, not_allowed("GET, HEAD")),
+            "/classify" => (Route::Classify, self.classify(request, head, "").await),
+            path => match (path.strip_prefix("/classify/"), path.strip_prefix("/results/")) {
+                (Some(name), _) => (Route::ClassifyNamed, self.classify(request, head, name).await),
+                (_, Some(id)) if get => (Route::Results, self.results(id, request.headers(), head).await),
+                (_, Some(_)) => (Route::Results, not_allowed("GET, HEAD")),
+                _ => (Route::Other, head.refuse(&Refusal::NotFound, head.json)),
+            },
         }
-        (route, response)
     }
 
     /// POST|PUT /classify and /classify/{name}: always JSON.
-    async fn classify(&self, path: &str, method: &Method, request: Request<Incoming>, id: &str) -> HttpResponse {
-        if !matches!(*method, Method::POST | Method::PUT) {
-            return Refusal::MethodNotAllowed("POST, PUT").response(true, id);
+    async fn classify(&self, request: Request<Incoming>, head: &Head, encoded_name: &str) -> HttpResponse {
+        if !matches!(head.method, Method::POST | Method::PUT) {
+            return head.refuse(&Refusal::MethodNotAllowed("POST, PUT"), true);
         }
-        let encoded = path.strip_prefix("/classify").unwrap_or_default().trim_start_matches('/').to_owned();
-        match percent_decode_str(&encoded).decode_utf8() {
-            Ok(name) => self.upload(request, Fields::Any, Some(&name), id).await,
-            Err(_) => Refusal::BadFileName("a file name is UTF-8, percent-encoded".into()).response(true, id),
+        match percent_decode_str(encoded_name).decode_utf8() {
+            Ok(name) => self.upload(request, head, Fields::Any, Some(&name)).await,
+            Err(_) => head.refuse(&Refusal::BadFileName("a file name is UTF-8, percent-encoded".into()), true),
         }
     }
 
-    async fn upload(&self, request: Request<Incoming>, fields: Fields, name: Option<&str>, id: &str) -> HttpResponse {
-        let json = fields == Fields::Any || wants_json(request.headers());
-        let asynchronous = prefers_async(request.headers());
-        let mut style = Style { json, field: None, id: id.to_owned() };
-        let accepted = async {
+    async fn upload(
+        &self,
+        request: Request<Incoming>,
+        head: &Head,
+        fields: Fields,
+        name: Option<&str>,
+    ) -> HttpResponse {
+        let json = fields == Fields::Any || head.json;
+        let peer = request.extensions().get::<Peer>().cloned();
+        let read = async {
             self.admit()?;
-            let Upload { images, field } = self.read(request, fields, name).await?;
-            style.field = field;
-            self.submit_all(images).await
+            self.read(request, fields, name).await
         };
-        let (batch, submitted) = match accepted.await {
+        let Upload { images, field } = match read.await {
+            Ok(upload) => upload,
+            Err(refusal) => return head.refuse(&refusal, json),
+        };
+        let (batch, submitted) = match self.submit_all(images, &head.id).await {
             Ok(accepted) => accepted,
-            Err(refusal) => return refusal.response(style.json, id),
+            Err(refusal) => return refusal.response(json, &head.id),
         };
-        let wait = if asynchronous { std::time::Duration::ZERO } else { self.0.settings.wait };
-        let mut children = self.wait_all(submitted, Instant::now() + wait).await;
-        let reply = match batch {
+        let style = Style { json, field, id: &head.id };
+        // who does not want to wait is told so even where the answer is there already: one shape of answer to rely on
+        let until = (!head.asynchronous).then(|| Instant::now() + self.0.settings.wait);
+        tokio::select! {
+            biased;
+            reply = self.replies(batch, submitted, until) => self.http(reply, &style),
+            // what was accepted is worked on all the same
+            () = gone(peer) => hung_up(),
+        }
+    }
+
+    async fn replies(&self, batch: Option<RequestId>, submitted: Vec<Submitted>, until: Option<Instant>) -> Reply {
+        let mut children = self.wait_all(submitted, until).await;
+        match batch {
             Some(batch) => Reply::Several { batch, children },
             None => children.pop().map_or(Reply::Unavailable, Reply::One),
-        };
-        self.http(reply, &style)
+        }
     }
 
     /// Says no before a byte of the body is read.
@@ -125,146 +147,36 @@ impl Web {
         }
     }
 
-    async fn results(&self, path: &str, headers: &HeaderMap, id: &str) -> HttpResponse {
-        let json = wants_json(headers) || !accepts(headers, "text/plain");
-        let Ok(wanted) = path.trim_start_matches("/results/").parse::<RequestId>() else {
-            return Refusal::NotFound.response(json, id);
+    async fn results(&self, id: &str, headers: &HeaderMap, head: &Head) -> HttpResponse {
+        let json = head.json || !accepts(headers, "text/plain");
+        let Ok(wanted) = id.parse::<RequestId>() else {
+            return Refusal::NotFound.response(json, &head.id);
         };
         let reply = self.result(wanted).await;
-        self.http(reply, &Style { json, field: None, id: id.to_owned() })
-    }
-
-    /// Puts a reply into HTTP.
-    fn http(&self, reply: Reply, style: &Style) -> HttpResponse {
-        match reply {
-            Reply::Unknown => Refusal::NotFound.response(style.json, &style.id),
-            Reply::Unavailable => Refusal::StorageUnavailable.response(style.json, &style.id),
-            Reply::One(child) => self.one(child, style),
-            Reply::Several { batch, children } => several(batch, &children, style),
-        }
-    }
-
-    fn one(&self, child: Child, style: &Style) -> HttpResponse {
-        match child {
-            Child::Refused { refusal, .. } => refusal.response(style.json, &style.id),
-            Child::Pending { id, .. } => pending(id, &child, style.json),
-            Child::Answered(answer) => match *answer {
-                Answer::Failed(failed) => {
-                    let status = StatusCode::from_u16(failed.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-                    error(status, &failed.error, &failed.message, style.json, &failed.request_id.to_string())
-                }
-                Answer::Classified(_) if style.json => json_body(StatusCode::OK, child_json(&Child::Answered(answer))),
-                Answer::Classified(c) => {
-                    let (format, now) = (self.0.settings.response_format, self.0.edges.host.clock.now());
-                    let body = compat::body(format, style.field.as_deref(), &c.file, &c.label, now);
-                    body_of(StatusCode::OK, compat::content_type(format), body)
-                }
-            },
-        }
+        self.http(reply, &Style { json, field: None, id: &head.id })
     }
 }
 
-fn several(batch: RequestId, children: &[Child], style: &Style) -> HttpResponse {
-    let open = children.iter().any(|child| matches!(child, Child::Pending { .. }));
-    // an upload of which nothing was accepted is refused as one
-    if let [Child::Refused { refusal, .. }, rest @ ..] = children
-        && rest.iter().all(|child| matches!(child, Child::Refused { .. }))
-    {
-        return refusal.response(style.json, &style.id);
+/// Returns once the client is gone; never where nobody can tell.
+async fn gone(peer: Option<Peer>) {
+    match peer {
+        Some(peer) => peer.gone().await,
+        None => std::future::pending().await,
     }
-    let status = if open { StatusCode::ACCEPTED } else { StatusCode::OK };
-    let mut response = if style.json {
-        json_body(
-            status,
-            format!("{{\"results\":[{}]}}", children.iter().map(child_json).collect::<Vec<_>>().join(",")),
-        )
-    } else {
-        let lines: Vec<String> = children.iter().map(child_line).collect();
-        text(status, &lines.join("\n"))
-    };
-    if open {
-        locate(&mut response, batch);
-    }
+}
+
+fn hung_up() -> HttpResponse {
+    let mut response = close(Response::default());
+    *response.status_mut() = StatusCode::from_u16(HUNG_UP).unwrap_or_default();
     response
 }
 
-/// One image of an answer, as JSON with its fields in the order of the contract.
-fn child_json(child: &Child) -> String {
-    let json = match child {
-        Child::Answered(answer) => serde_json::to_string(answer),
-        Child::Pending { id, file } => {
-            serde_json::to_string(&Pending { request_id: *id, file, location: location(*id) })
-        }
-        Child::Refused { id, file, refusal } => serde_json::to_string(&Failed {
-            error: refusal.code().into(),
-            message: refusal.message(),
-            request_id: *id,
-            file: file.clone(),
-            status: refusal.status().as_u16(),
-            sha256: None,
-        }),
-    };
-    json.unwrap_or_default()
-}
-
-/// An image that has no answer yet.
-#[derive(Serialize)]
-struct Pending<'a> {
-    request_id: RequestId,
-    file: &'a str,
-    location: String,
-}
-
-/// One image of an answer, as a line of text.
-fn child_line(child: &Child) -> String {
-    match child {
-        Child::Answered(answer) => match &**answer {
-            Answer::Classified(c) => format!("{}:{}", bellows_core::key::stem(&c.file), c.label),
-            Answer::Failed(f) => format!("{}: error {}", f.file, f.error),
-        },
-        Child::Pending { id, file } => format!("{file}: pending {}", location(*id)),
-        Child::Refused { file, refusal, .. } => format!("{file}: error {}", refusal.code()),
+/// With its X-Request-Id.
+pub(super) fn named(mut response: HttpResponse, id: &str) -> HttpResponse {
+    if let Ok(value) = HeaderValue::from_str(id) {
+        response.headers_mut().insert(X_REQUEST_ID, value);
     }
-}
-
-fn pending(id: RequestId, child: &Child, json: bool) -> HttpResponse {
-    let mut response = if json {
-        json_body(StatusCode::ACCEPTED, child_json(child))
-    } else {
-        text(StatusCode::ACCEPTED, &format!("pending: {}", location(id)))
-    };
-    locate(&mut response, id);
     response
-}
-
-fn location(id: RequestId) -> String {
-    format!("/results/{id}")
-}
-
-fn locate(response: &mut HttpResponse, id: RequestId) {
-    if let Ok(value) = HeaderValue::from_str(&location(id)) {
-        response.headers_mut().insert(LOCATION, value);
-    }
-    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(LOOK_AGAIN));
-}
-
-fn body_of(status: StatusCode, kind: &'static str, body: String) -> HttpResponse {
-    let mut response = Response::new(Full::from(body));
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    response
-}
-
-pub(super) fn text(status: StatusCode, body: &str) -> HttpResponse {
-    body_of(status, "text/plain; charset=utf-8", body.to_owned())
-}
-
-pub(super) fn json_body(status: StatusCode, json: String) -> HttpResponse {
-    body_of(status, "application/json", json)
-}
-
-fn html(body: &'static str) -> HttpResponse {
-    body_of(StatusCode::OK, "text/html; charset=utf-8", body.to_owned())
 }
 
 /// A client's own id, byte for byte, if it is short and harmless.
@@ -276,10 +188,6 @@ fn echoed_id(headers: &HeaderMap) -> Option<String> {
 
 fn accepts(headers: &HeaderMap, kind: &str) -> bool {
     headers.get_all(ACCEPT).iter().filter_map(|v| v.to_str().ok()).any(|v| v.to_ascii_lowercase().contains(kind))
-}
-
-fn wants_json(headers: &HeaderMap) -> bool {
-    accepts(headers, "application/json")
 }
 
 fn prefers_async(headers: &HeaderMap) -> bool {

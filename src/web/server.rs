@@ -1,8 +1,10 @@
 //! The accept loop: bounded connections, deadlines, panics answered, and a drain that leaves nobody without an answer.
 
-use super::routes::{HttpResponse, json_body, text};
-use super::{Refusal, Web};
-use crate::metrics::{Metrics, Route};
+use super::peer::Peer;
+use super::reply::{HttpResponse, json_body, text};
+use super::routes::{Head, named};
+use super::{Refusal, Web, refusal};
+use crate::metrics::{Label, Metrics, Route};
 use crate::status::Status;
 use futures_util::FutureExt;
 use hyper::body::Incoming;
@@ -16,6 +18,7 @@ use std::io::ErrorKind;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -39,13 +42,17 @@ pub async fn serve(web: Web, listener: TcpListener) {
     let graceful = GracefulShutdown::new();
     let header_timeout = web.0.settings.header_timeout;
     accept(&listener, &limit, &stop, |stream, permit| {
-        let (serving, watcher) = (web.clone(), graceful.watcher());
+        let (serving, watcher, peer) = (web.clone(), graceful.watcher(), Peer::new(stream));
         web.0.edges.host.spawn("connection", async move {
-            connection(stream, watcher, header_timeout, move |request| {
+            let asked = peer.clone();
+            let answer = move |mut request: Request<Incoming>| {
+                request.extensions_mut().insert(asked.clone());
                 let web = serving.clone();
                 async move { web.answer(request).await }
-            })
-            .await;
+            };
+            if connection(peer.clone(), watcher, header_timeout, answer).await == Ended::Answered {
+                peer.linger().await;
+            }
             drop(permit);
         });
     })
@@ -68,7 +75,7 @@ pub async fn serve_metrics(web: Web, listener: TcpListener) {
                 let response = metrics_route(request.uri().path(), &web.metrics, &web.status, web.waiters.len());
                 async move { response }
             };
-            connection(stream, watcher, header_timeout, answer).await;
+            connection(Peer::new(stream), watcher, header_timeout, answer).await;
             drop(permit);
         });
     })
@@ -109,7 +116,6 @@ async fn accept(
         };
         match (permit, accepted) {
             (Ok(permit), Ok((stream, _))) => {
-                let _ = stream.set_nodelay(true);
                 serve(stream, permit);
             }
             // the client's doing, gone already
@@ -127,9 +133,19 @@ async fn accept(
     }
 }
 
+/// How a connection came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    /// All was said: what the client still sends is of no interest.
+    Answered,
+    /// No complete request head within its deadline.
+    Silent,
+}
+
 /// One connection, from its first head to its last answer.
-async fn connection<F, Fut>(stream: TcpStream, watcher: Watcher, header_timeout: Duration, answer: F)
+async fn connection<T, F, Fut>(stream: T, watcher: Watcher, header_timeout: Duration, answer: F) -> Ended
 where
+    T: AsyncRead + AsyncWrite + Unpin + 'static,
     F: Fn(Request<Incoming>) -> Fut,
     Fut: Future<Output = HttpResponse>,
 {
@@ -144,22 +160,44 @@ where
         .max_buf_size(MAX_HEAD)
         .max_headers(MAX_HEADERS)
         .serve_connection(TokioIo::new(stream), service);
-    // what clients do wrong on their own connection is none of our errors
-    if let Err(e) = watcher.watch(connection).await {
-        tracing::debug!(error = %e, "a connection ended early");
+    match watcher.watch(connection).await {
+        Err(e) if e.is_timeout() => Ended::Silent,
+        Err(e) => {
+            // what clients do wrong on their own connection is none of our errors
+            tracing::debug!(error = %e, "a connection ended early");
+            Ended::Answered
+        }
+        Ok(()) => Ended::Answered,
     }
 }
 
+/// The answer of `handler`, whatever happens in it: a panic is a 500.
+async fn guarded<Fut>(head: &Head, handler: Fut) -> (Route, HttpResponse)
+where
+    Fut: Future<Output = (Route, HttpResponse)>,
+{
+    let (route, response) = AssertUnwindSafe(handler).catch_unwind().await.unwrap_or_else(|_| {
+        tracing::error!(client.request_id = head.id, http.path = head.path, "a request handler panicked");
+        (Route::Other, refusal::close(Refusal::Internal.response(head.json, &head.id)))
+    });
+    (route, named(response, &head.id))
+}
+
 impl Web {
-    /// An answer, whatever happens: a panic is a 500.
+    /// Answers one request, counts it and logs it.
     async fn answer(&self, request: Request<Incoming>) -> HttpResponse {
         let began = Instant::now();
-        let answered = AssertUnwindSafe(self.handle(request)).catch_unwind().await;
-        let (route, response) = answered.unwrap_or_else(|_| {
-            tracing::error!("a request handler panicked");
-            (Route::Other, Refusal::Internal.response(true, ""))
-        });
-        self.0.metrics.http_answered(route, response.status().as_u16(), began.elapsed());
+        let head = Head::of(&request, self.new_id());
+        let (route, response) = guarded(&head, self.handle(request, &head)).await;
+        let (status, took) = (response.status().as_u16(), began.elapsed());
+        self.0.metrics.http_answered(route, status, took);
+        tracing::debug!(
+            client.request_id = head.id,
+            http.route = route.as_str(),
+            http.status = status,
+            http.duration_ms = took.as_millis() as u64,
+            "answered"
+        );
         response
     }
 
@@ -175,3 +213,6 @@ impl Web {
         self.0.dismissed.cancel();
     }
 }
+
+#[cfg(test)]
+mod tests;

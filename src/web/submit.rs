@@ -3,6 +3,8 @@
 use super::waiters::Waiter;
 use super::{Refusal, Web};
 use crate::edge::{self, Kind};
+use crate::metrics::Queue as Name;
+use crate::telemetry::request_span;
 use bellows_core::answer::Answer;
 use bellows_core::key::{self, RequestId};
 use bellows_core::message::{self, Request, VERSION};
@@ -12,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::Instant;
+use tracing::Instrument;
 
 /// How often a waiter looks at its result object: a response message is a hint that may be lost.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
@@ -47,19 +50,33 @@ impl Web {
     }
 
     /// Makes an image durable and its request known. From here on the work does not depend on the caller: one that
-    /// goes away splits nothing.
-    pub(super) async fn submit(&self, id: RequestId, image: Image) -> Result<Ticket, Refusal> {
+    /// goes away splits nothing. `client_id`: how the client knows the upload.
+    pub(super) async fn submit(&self, id: RequestId, image: Image, client_id: &str) -> Result<Ticket, Refusal> {
         let waiter = self.0.waiters.register(id);
         let (accepted, outcome) = oneshot::channel();
-        let web = self.clone();
-        self.0.edges.host.spawn("submit", async move {
+        let (web, client_id) = (self.clone(), client_id.to_owned());
+        let submit = async move {
+            let (file, bytes) = (image.file.clone(), image.bytes.len());
             let result = web.make_durable(id, image).await;
-            if let Err(refusal) = &result {
-                tracing::warn!(request_id = %id, error.code = refusal.code(), "an upload was not accepted");
+            match &result {
+                Ok(()) => {
+                    tracing::info!(
+                        client.request_id = client_id,
+                        file.name = file,
+                        body.size_bytes = bytes,
+                        "accepted"
+                    );
+                }
+                Err(refusal) => tracing::warn!(
+                    client.request_id = client_id,
+                    error.code = refusal.code(),
+                    "an upload was not accepted"
+                ),
             }
             // nobody listens any more where the client went away
             let _ = accepted.send(result);
-        });
+        };
+        self.0.edges.host.spawn("submit", submit.instrument(request_span(id)));
         outcome.await.unwrap_or(Err(Refusal::Internal))?;
         Ok(Ticket { id, waiter })
     }
@@ -74,7 +91,7 @@ impl Web {
             reply_to: self.0.settings.reply_to.clone(),
             submitted_at: edges.host.clock.now(),
         };
-        let body = message::encode(&request).map_err(|_| Refusal::NameTooLong)?;
+        let body = message::encode(&request).map_err(|e| Refusal::NameTooLong(format!("the file name makes {e}")))?;
         edge::retry(&edges.host, || edges.input.put(&request.key, image.bytes.clone()))
             .await
             .map_err(|e| refused(&e))?;
@@ -90,7 +107,7 @@ impl Web {
             hold(barrier, id).await;
         }
         self.0.metrics.submitted(1);
-        tracing::info!(request_id = %id, image.bytes = image.bytes.len(), "accepted");
+        self.0.metrics.queue_sent(Name::Request, 1);
         Ok(())
     }
 

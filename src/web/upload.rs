@@ -2,11 +2,11 @@
 
 use super::submit::Image;
 use super::{Refusal, Web, kib};
-use bellows_core::key;
+use bellows_core::key::{self, NameError};
 use bytes::Bytes;
 use http_body_util::{BodyDataStream, BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
-use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use hyper::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE};
 use hyper::{HeaderMap, Request};
 use std::sync::Arc;
 use std::time::Duration;
@@ -93,6 +93,7 @@ impl Web {
             if parts > self.0.settings.max_files {
                 return Err(Refusal::TooManyFiles { limit: self.0.settings.max_files });
             }
+            check_text(part.headers())?;
             let field = part.name().unwrap_or_default().to_owned();
             let sent_name = part.file_name().map(str::to_owned);
             let is_file = FIELDS.contains(&field.as_str()) || fields == Fields::Any && sent_name.is_some();
@@ -108,7 +109,8 @@ impl Web {
             first.get_or_insert(field);
             images.push(Image { file, bytes, budget: Arc::clone(budget) });
         }
-        if images.is_empty() { Err(Refusal::NoFile) } else { Ok((images, first)) }
+        // an empty file among others keeps its place, and is answered as no image
+        if images.iter().all(|image| image.bytes.is_empty()) { Err(Refusal::NoFile) } else { Ok((images, first)) }
     }
 }
 
@@ -128,7 +130,16 @@ where
 }
 
 fn file_name(sent: &str) -> Result<String, Refusal> {
-    key::file_name(sent).map(str::to_owned).map_err(|e| Refusal::BadFileName(e.to_string()))
+    key::file_name(sent).map(str::to_owned).map_err(|e| match e {
+        NameError::TooLong(_) => Refusal::NameTooLong(e.to_string()),
+        NameError::ControlCharacter => Refusal::BadFileName(e.to_string()),
+    })
+}
+
+/// A name in bytes that are no text would be taken for no name at all: it is refused.
+fn check_text(headers: &HeaderMap) -> Result<(), Refusal> {
+    let text = headers.get(CONTENT_DISPOSITION).is_none_or(|value| std::str::from_utf8(value.as_bytes()).is_ok());
+    if text { Ok(()) } else { Err(Refusal::BadFileName("the names in a form are UTF-8".into())) }
 }
 
 fn content_length(headers: &HeaderMap) -> Option<u64> {

@@ -347,11 +347,11 @@ fn aws_needs_its_places() {
     let lines: Vec<&str> = error.lines().collect();
     assert_eq!(
         lines[0],
-        "configuration: queue.urls.request = \"request_queue\" (from --set): expected a queue's URL: backend is \"aws\""
+        "configuration: queue.urls.request = \"request_queue\" (from --set): expected a queue's URL: backend is \"aws\" (backend is from --set)"
     );
     assert_eq!(
         lines[4],
-        "configuration: bucket.output = \"\" (from default): expected a bucket's name: backend is \"aws\""
+        "configuration: bucket.output = \"\" (from default): expected a bucket's name: backend is \"aws\" (backend is from --set)"
     );
     assert_eq!(lines.len(), 7, "{error}");
     let error = refused(&set(&[("backend", "aws"), ("role", "app"), ("aws.endpoints.s3", "127.0.0.1:9000")]));

@@ -3,6 +3,7 @@
 //! Nothing here may be `async`, read a clock or touch the world; the crate's dependency list is the guard.
 
 pub mod answer;
+pub mod image;
 pub mod key;
 pub mod label;
 pub mod message;

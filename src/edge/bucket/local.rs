@@ -6,6 +6,7 @@ mod files;
 mod list;
 mod pool;
 mod sync;
+mod temporary;
 
 use super::{Api, Etag, Meta, Object, Put};
 use crate::edge::host::Clock;

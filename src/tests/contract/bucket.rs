@@ -1,6 +1,8 @@
 //! Buckets.
 
-use super::{Backend, Hands, folder, for_every_backend};
+mod model;
+
+use super::{Backend, Hands, block_on, folder, for_every_backend};
 use bellows::edge::bucket::{Bucket, Etag, Put, local, memory};
 use bellows::edge::{Kind, Result};
 use bytes::Bytes;
@@ -190,4 +192,58 @@ async fn an_object_is_no_folder(backend: Backend) {
         bucket.delete(key).await.unwrap();
     }
     assert_eq!(keys(&bucket, "", None, 10).await, ["a/b"]);
+}
+
+/// The folder of a request.
+fn request(n: usize) -> String {
+    format!("0190b5a4-7c3e-4d6f-8a21-{n:012x}")
+}
+
+#[test]
+fn the_folder_of_a_request_goes_with_its_last_object() {
+    block_on(async {
+        let place = Place::new(Backend::Local);
+        let bucket = place.open();
+        let folder = place.folder.path().join("bucket").join(request(1));
+        for name in ["x", "y"] {
+            bucket.put(&format!("{}/{name}", request(1)), Bytes::from_static(b"bytes")).await.unwrap();
+        }
+        assert_eq!(std::fs::read(folder.join("y")).unwrap(), b"bytes", "users find the file under its key");
+        bucket.delete(&format!("{}/x", request(1))).await.unwrap();
+        assert!(folder.is_dir());
+        bucket.delete(&format!("{}/y", request(1))).await.unwrap();
+        assert!(!folder.exists());
+        bucket.put("results/x", Bytes::new()).await.unwrap();
+        bucket.delete("results/x").await.unwrap();
+        assert!(place.folder.path().join("bucket/results").is_dir(), "others stay");
+    });
+}
+
+#[test]
+fn a_delete_takes_no_folder_away_from_under_a_put() {
+    block_on(async {
+        let place = Place::new(Backend::Local);
+        let (bucket, other) = (place.open(), place.open());
+        for n in 0..100 {
+            let (old, new) = (format!("{}/old", request(n)), format!("{}/new", request(n)));
+            bucket.put(&old, Bytes::new()).await.unwrap();
+            let (put, deleted) = tokio::join!(bucket.put_if_absent(&new, Bytes::new()), other.delete(&old));
+            deleted.unwrap();
+            assert_eq!(put.unwrap(), Put::Created);
+            assert_eq!(keys(&bucket, &request(n), None, 10).await, [new]);
+        }
+    });
+}
+
+#[test]
+fn a_folder_that_was_removed_by_hand_is_made_again() {
+    block_on(async {
+        let place = Place::new(Backend::Local);
+        let bucket = place.open();
+        for _ in 0..2 {
+            bucket.put("results/x", Bytes::new()).await.unwrap();
+            std::fs::remove_dir_all(place.folder.path().join("bucket/results")).unwrap();
+        }
+        assert!(keys(&bucket, "", None, 10).await.is_empty());
+    });
 }

@@ -1,5 +1,7 @@
 //! Queues.
 
+mod model;
+
 use super::{Backend, Hands, folder, for_every_backend};
 use bellows::edge::host::Clock;
 use bellows::edge::queue::{BATCH, Delivery, Depth, MAX_BODY, MAX_DELAY, Queue, Receipt, Settings, local, memory};
@@ -77,6 +79,7 @@ for_every_backend!(
     a_long_poll_wakes_for_a_send_through_another_handle,
     a_long_poll_wakes_when_a_lease_or_a_delay_runs_out,
     receivers_never_share_a_lease,
+    a_receive_that_was_stopped_or_dropped_costs_no_receive,
 );
 
 async fn a_message_is_received_once_and_gone_when_deleted(backend: Backend) {
@@ -319,4 +322,31 @@ async fn receivers_never_share_a_lease(backend: Backend) {
     let all: Vec<String> = receivers.join_all().await.into_iter().flatten().collect();
     assert_eq!(all.len(), MESSAGES);
     assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), MESSAGES);
+}
+
+async fn a_receive_that_was_stopped_or_dropped_costs_no_receive(backend: Backend) {
+    let place = Place::new(backend, Clock::System);
+    let (queue, other) = (place.open(settings("q")), place.open(settings("q")));
+    for round in 0..100 {
+        let stop = CancellationToken::new();
+        // the message comes at the moment of the stop
+        let (got, sent, ()) = tokio::join!(queue.receive(1, LONG, &stop), other.send("m".into()), async {
+            for _ in 0..round * 20 {
+                tokio::task::yield_now().await;
+            }
+            stop.cancel();
+        });
+        sent.unwrap();
+        let delivery = match got.unwrap().pop() {
+            Some(delivery) => delivery,
+            None => queue.receive(1, Duration::from_secs(1), &CancellationToken::new()).await.unwrap().remove(0),
+        };
+        assert_eq!(delivery.receive_count, 1);
+        queue.delete(&delivery.receipt).await.unwrap();
+    }
+    let never = CancellationToken::new();
+    let abandoned = tokio::time::timeout(Duration::from_millis(20), queue.receive(1, LONG, &never));
+    assert!(abandoned.await.is_err());
+    other.send("m".into()).await.unwrap();
+    assert_eq!(take_one(&other).await.unwrap().receive_count, 1);
 }

@@ -23,7 +23,7 @@ impl Answer {
 
 /// A client of its own connections.
 #[derive(Clone, Debug)]
-pub struct Client(ureq::Agent);
+pub struct Client(pub ureq::Agent);
 
 impl Client {
     pub fn new() -> Client {
@@ -37,10 +37,6 @@ impl Client {
 
     pub fn get(&self, url: &str) -> Result<Answer, ureq::Error> {
         answer(self.0.get(url).header("accept", "application/json").call()?)
-    }
-
-    pub fn put(&self, url: &str, body: &[u8]) -> Result<Answer, ureq::Error> {
-        answer(self.0.put(url).send(body)?)
     }
 
     /// POSTs a form with the given parts (field, file name, contents) and further headers.
@@ -72,7 +68,8 @@ pub fn form(parts: &[(&str, &str, &[u8])]) -> Vec<u8> {
     body
 }
 
-fn answer(mut response: ureq::http::Response<ureq::Body>) -> Result<Answer, ureq::Error> {
+/// What the tests look at of a response.
+pub fn answer(mut response: ureq::http::Response<ureq::Body>) -> Result<Answer, ureq::Error> {
     let headers = response.headers().iter();
     let headers = headers.map(|(n, v)| (n.to_string(), String::from_utf8_lossy(v.as_bytes()).into_owned())).collect();
     Ok(Answer { status: response.status().as_u16(), headers, body: response.body_mut().read_to_string()? })

@@ -27,6 +27,8 @@ pub struct Options {
     pub settings: Vec<String>,
     pub environment: Vec<(String, String)>,
     pub listen: String,
+    /// Where engine and models lie.
+    pub model_dir: PathBuf,
 }
 
 impl Options {
@@ -38,6 +40,7 @@ impl Options {
             settings: vec![manifest, "pool.max_instances=2".into(), "metrics.listen=127.0.0.1:0".into()],
             environment: Vec::new(),
             listen: "127.0.0.1:0".into(),
+            model_dir: data_dir(),
         }
     }
 
@@ -50,7 +53,7 @@ impl Options {
     pub fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_bellows"));
         command.args(["run", "--listen", &self.listen, "--state-dir"]).arg(&self.state);
-        command.arg(format!("--set=model.dir={}", data_dir().display()));
+        command.arg(format!("--set=model.dir={}", self.model_dir.display()));
         command.args(self.settings.iter().map(|setting| format!("--set={setting}")));
         command.envs(self.environment.iter().map(|(n, v)| (n, v)));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -59,7 +62,19 @@ impl Options {
 
     /// Starts and waits until it listens.
     pub fn start(&self) -> Daemon {
-        let mut child = self.command().spawn().unwrap();
+        self.watch(self.command().spawn().unwrap())
+    }
+
+    /// The same, after what a shell does first (`ulimit`).
+    pub fn start_under(&self, first: &str) -> Daemon {
+        let plain = self.command();
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(format!("{first}; exec \"$0\" \"$@\"")).arg(plain.get_program()).args(plain.get_args());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        self.watch(command.spawn().unwrap())
+    }
+
+    fn watch(&self, mut child: Child) -> Daemon {
         let output = Output::default();
         collect(child.stdout.take().unwrap(), output.clone());
         collect(child.stderr.take().unwrap(), output.clone());
@@ -104,7 +119,7 @@ impl Daemon {
     }
 
     pub fn wait_warm(&self, workers: u32) {
-        eventually("the workers are warm", Duration::from_secs(120), || {
+        eventually("the workers are warm", Duration::from_mins(2), || {
             assert!(!self.printed().contains("bellows: "), "it cannot run: {}", self.printed());
             self.metric("bellows_pool_instances{state=\"running\"}") >= Some(f64::from(workers))
         });
@@ -131,7 +146,12 @@ impl Daemon {
     /// SIGTERM, and the wait for its end.
     pub fn stop(&mut self) -> ExitStatus {
         signal(self.child.id(), Signal::TERM);
-        let until = Instant::now() + Duration::from_secs(60);
+        self.wait()
+    }
+
+    /// The wait for its end.
+    pub fn wait(&mut self) -> ExitStatus {
+        let until = Instant::now() + Duration::from_mins(1);
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;

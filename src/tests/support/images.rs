@@ -29,3 +29,25 @@ pub fn numbered(n: u32) -> (Vec<u8>, &'static str) {
     let (name, colour) = COLOURS[n as usize % COLOURS.len()];
     (png(colour, n), name)
 }
+
+/// The same as a JPEG.
+pub fn jpeg(colour: [u8; 3]) -> Vec<u8> {
+    let mut bytes = Cursor::new(Vec::new());
+    RgbImage::from_pixel(320, 240, Rgb(colour)).write_to(&mut bytes, ImageFormat::Jpeg).unwrap();
+    bytes.into_inner()
+}
+
+/// The head of a BMP of 60,000 x 60,000 pixels, and none of them.
+pub fn huge() -> Vec<u8> {
+    let mut bytes = b"BM".to_vec();
+    for n in [54_u32 + 4, 0, 54, 40, 60_000, 60_000, 24 << 16 | 1, 0, 0, 2835, 2835, 0, 0] {
+        bytes.extend(n.to_le_bytes());
+    }
+    bytes.extend([0; 4]);
+    bytes
+}
+
+/// The head of an ISO container of this brand, as HEIC and AVIF are.
+pub fn container(brand: &str) -> Vec<u8> {
+    [b"\0\0\0\x18ftyp".as_slice(), brand.as_bytes(), b"\0\0\0\0mif1", brand.as_bytes(), &[0; 64]].concat()
+}

@@ -4,6 +4,8 @@ pub mod client;
 pub mod daemon;
 pub mod images;
 pub mod python;
+pub mod raw;
+pub mod shared;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};

@@ -4,6 +4,7 @@
 use super::super::{Etag, Meta, Object, Put};
 use super::list::{Query, list};
 use super::sync::SharedFolders;
+use super::temporary::Temporary;
 use crate::edge::host::Clock;
 use crate::edge::{Error, Kind, Result, disk};
 use bellows_core::key::RequestId;
@@ -117,9 +118,11 @@ impl Files {
             Err(_) if path.is_dir() => return Ok(()),
             Err(error) => return Err(Error::io(operation, key, error)),
         }
-        if let Some(folder) = path.parent().filter(|folder| is_passing(folder)) {
+        for folder in path.ancestors().skip(1).take_while(|folder| self.is_passing(folder)) {
             // fails where something is in it, also where that came this very moment
-            let _ = fs::remove_dir(folder);
+            if fs::remove_dir(folder).is_err() {
+                break;
+            }
         }
         Ok(())
     }
@@ -131,7 +134,8 @@ impl Files {
         for entry in fs::read_dir(self.root.join(PRIVATE))? {
             let entry = entry?;
             if entry.file_name().to_string_lossy().starts_with(&beginning) {
-                match fs::remove_file(entry.path()) {
+                let path = entry.path();
+                match if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) } {
                     Ok(()) => removed += 1,
                     Err(error) if error.kind() == ErrorKind::NotFound => {}
                     Err(error) => return Err(error),
@@ -145,47 +149,67 @@ impl Files {
     fn write(&self, key: &str, bytes: &[u8], placing: Placing) -> io::Result<bool> {
         let path = self.root.join(key);
         let folder = path.parent().unwrap_or(&self.root);
-        let temporary = self.temporary(bytes)?;
-        let mut attempt = 0;
-        loop {
+        let mut temporary = self.temporary(&path, bytes)?;
+        if self.place_folder(&mut temporary, folder)? {
+            return Ok(true);
+        }
+        for _ in 0..ATTEMPTS {
             self.make(folder)?;
             let placed = match placing {
-                Placing::Replace => fs::rename(&temporary.path, &path),
-                Placing::IfAbsent => fs::hard_link(&temporary.path, &path),
+                Placing::Replace => fs::rename(&temporary.file, &path),
+                Placing::IfAbsent => fs::hard_link(&temporary.file, &path),
             };
             match placed {
-                Ok(()) => break,
-                Err(e) if e.kind() == ErrorKind::AlreadyExists && path.is_dir() => {
-                    return Err(ErrorKind::IsADirectory.into());
+                Ok(()) => {
+                    temporary.placed |= matches!(placing, Placing::Replace) && temporary.folder.is_none();
+                    drop(temporary);
+                    self.settle(folder)?;
+                    return Ok(true);
                 }
-                Err(e) if e.kind() == ErrorKind::AlreadyExists => return Ok(false),
-                // a delete has just removed the folder as empty
-                Err(e) if e.kind() == ErrorKind::NotFound && attempt < ATTEMPTS => attempt += 1,
+                // a folder that others have left empty is no object
+                Err(_) if path.is_dir() => {
+                    fs::remove_dir(&path).map_err(|_| ErrorKind::IsADirectory)?;
+                    self.unsettle(&path);
+                }
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(false),
+                // somebody has just removed the folder as empty
+                Err(error) if error.kind() == ErrorKind::NotFound => self.unsettle(folder),
                 Err(error) => return Err(error),
             }
         }
-        drop(temporary);
-        self.settle(folder)?;
+        Err(io::Error::other("others remove its folder again and again"))
+    }
+
+    /// Gives a finished folder its name, if nobody has one of that name with something in it. The folder of a request
+    /// mostly comes with its one object: in one piece it waits for the disk twice, else three times.
+    fn place_folder(&self, temporary: &mut Temporary, folder: &Path) -> io::Result<bool> {
+        let Some(unfinished) = &temporary.folder else { return Ok(false) };
+        disk::sync_folder(unfinished)?;
+        if fs::rename(unfinished, folder).is_err() {
+            // the long way finds out what is there, or what is not
+            return Ok(false);
+        }
+        temporary.placed = true;
+        self.settle(folder.parent().unwrap_or(&self.root))?;
         Ok(true)
     }
 
-    /// A file of its own with these contents, fsynced.
-    fn temporary(&self, bytes: &[u8]) -> io::Result<Temporary> {
-        loop {
+    /// An fsynced file with these contents, in a folder of its own where that is to become the object's.
+    fn temporary(&self, path: &Path, bytes: &[u8]) -> io::Result<Temporary> {
+        let in_folder = path.parent().is_some_and(is_of_request);
+        let (temporary, mut file) = loop {
             let number = self.written.fetch_add(1, Ordering::Relaxed);
-            let path = self.root.join(PRIVATE).join(format!("{}-{number}", std::process::id()));
-            let mut file = match OpenOptions::new().write(true).create_new(true).open(&path) {
-                Ok(file) => file,
-                // left by a killed process that had our pid
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
-                Err(error) => return Err(error),
-            };
-            let temporary = Temporary { path };
-            file.write_all(bytes)?;
-            file.set_modified(UNIX_EPOCH + Duration::from_millis(self.clock.now().0))?;
-            file.sync_all()?;
-            return Ok(temporary);
-        }
+            let own = self.root.join(PRIVATE).join(format!("{}-{number}", std::process::id()));
+            match Temporary::create(own, path.file_name().filter(|_| in_folder)) {
+                // of another bucket on the same folder, or left by a killed process that had our pid
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                created => break created?,
+            }
+        };
+        file.write_all(bytes)?;
+        file.set_modified(UNIX_EPOCH + Duration::from_millis(self.clock.now().0))?;
+        file.sync_all()?;
+        Ok(temporary)
     }
 
     /// Makes the folders of a key where they are not.
@@ -193,11 +217,14 @@ impl Files {
         if folder == self.root || self.is_settled(folder) {
             return Ok(());
         }
-        match fs::create_dir(folder) {
+        let made = match fs::create_dir(folder) {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 self.make(folder.parent().unwrap_or(&self.root))?;
-                self.make(folder)
+                fs::create_dir(folder)
             }
+            made => made,
+        };
+        match made {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
             made => made,
         }
@@ -205,7 +232,7 @@ impl Files {
 
     /// Makes the newest entry of `folder` durable, and those entries above it that lead there.
     fn settle(&self, folder: &Path) -> io::Result<()> {
-        if is_passing(folder) {
+        if self.is_passing(folder) {
             disk::sync_folder(folder)?;
         } else {
             self.folders.sync(folder)?;
@@ -214,10 +241,20 @@ impl Files {
             return Ok(());
         }
         self.settle(folder.parent().unwrap_or(&self.root))?;
-        if !is_passing(folder) {
+        if !self.is_passing(folder) {
             self.settled.lock().unwrap_or_else(PoisonError::into_inner).insert(folder.to_owned());
         }
         Ok(())
+    }
+
+    /// Whether a folder goes with its last object. Those directly below the root stay once they are made, so that their
+    /// own entry need not be made durable again with every object; except for the many that belong to one request.
+    fn is_passing(&self, folder: &Path) -> bool {
+        folder != self.root && (folder.parent() != Some(&self.root) || is_of_request(folder))
+    }
+
+    fn unsettle(&self, folder: &Path) {
+        self.settled.lock().unwrap_or_else(PoisonError::into_inner).remove(folder);
     }
 
     fn is_settled(&self, folder: &Path) -> bool {
@@ -241,21 +278,8 @@ impl Files {
     }
 }
 
-/// A file that is removed unless it was renamed.
-struct Temporary {
-    path: PathBuf,
-}
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        // no error where it was renamed; otherwise a sweep finds it
-        let _ = fs::remove_file(&self.path);
-    }
-}
-
-/// A folder named by a request id comes and goes with its object. All others stay once they are made, so that their
-/// own entry need not be made durable again with every object.
-fn is_passing(folder: &Path) -> bool {
+/// Whether a folder is named by a request id.
+fn is_of_request(folder: &Path) -> bool {
     folder.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.parse::<RequestId>().is_ok())
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// Most threads: enough that concurrent fsyncs share the file system's journal commits.
-const THREADS: usize = 8;
+const THREADS: usize = 16;
 /// Most jobs that wait for a thread; beyond them a call is `Throttled`.
 const JOBS: usize = 1024;
 /// How long a call waits for its answer.
