@@ -3,9 +3,12 @@
 //! Nothing here may be `async`, read a clock or touch the world; the crate's dependency list is the guard.
 
 pub mod answer;
+pub mod control;
+pub mod estimate;
 pub mod key;
 pub mod label;
 pub mod message;
 pub mod pool;
+pub mod retire;
 pub mod time;
 pub mod worker;
