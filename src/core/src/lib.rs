@@ -10,5 +10,6 @@ pub mod label;
 pub mod message;
 pub mod pool;
 pub mod retire;
+pub mod scale;
 pub mod time;
 pub mod worker;
