@@ -351,7 +351,7 @@ fn aws_needs_its_places() {
     );
     assert_eq!(
         lines[4],
-        "configuration: bucket.output = \"\" (from default): expected a bucket's name: backend is \"aws\""
+        "configuration: bucket.output = \"\" (from default): expected a bucket's name: backend is \"aws\" (backend is from --set)"
     );
     assert_eq!(lines.len(), 7, "{error}");
     let error = refused(&set(&[("backend", "aws"), ("role", "app"), ("aws.endpoints.s3", "127.0.0.1:9000")]));

@@ -3,10 +3,14 @@
 //! Nothing here may be `async`, read a clock or touch the world; the crate's dependency list is the guard.
 
 pub mod answer;
+pub mod control;
+pub mod estimate;
 pub mod image;
 pub mod key;
 pub mod label;
 pub mod message;
 pub mod pool;
+pub mod retire;
+pub mod scale;
 pub mod time;
 pub mod worker;
