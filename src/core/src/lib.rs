@@ -7,6 +7,7 @@ pub mod control;
 pub mod estimate;
 pub mod key;
 pub mod label;
+pub mod ledger;
 pub mod message;
 pub mod pool;
 pub mod retire;

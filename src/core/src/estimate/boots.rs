@@ -11,21 +11,21 @@ const REMEMBERED: usize = 32;
 pub(super) struct Boots {
     prior: f64,
     /// Seconds, newest last.
-    boots: VecDeque<f64>,
+    seen: VecDeque<f64>,
     count: u64,
 }
 
 impl Boots {
     /// What the leader before had measured counts as five boots of such a distribution.
     pub fn new(prior: Duration, before: &Estimates) -> Boots {
-        let mut boots = VecDeque::new();
+        let mut seen = VecDeque::new();
         if before.boots > 0 && before.boot_p50_ms > 0 {
             let half = sensible(Duration::from_millis(before.boot_p50_ms));
             let most = sensible(Duration::from_millis(before.boot_p90_ms)).max(half);
-            boots.extend([half, half, half, half, most]);
+            seen.extend([half, half, half, half, most]);
         }
-        let count = if boots.is_empty() { 0 } else { before.boots };
-        Boots { prior: sensible(prior), boots, count }
+        let count = if seen.is_empty() { 0 } else { before.boots };
+        Boots { prior: sensible(prior), seen, count }
     }
 
     pub fn count(&self) -> u64 {
@@ -38,16 +38,16 @@ impl Boots {
         if boot.is_zero() {
             return;
         }
-        self.boots.push_back(near(boot.as_secs_f64(), last));
-        if self.boots.len() > REMEMBERED {
-            self.boots.pop_front();
+        self.seen.push_back(near(boot.as_secs_f64(), last));
+        if self.seen.len() > REMEMBERED {
+            self.seen.pop_front();
         }
         self.count = self.count.saturating_add(1);
     }
 
     /// So many percent of all boots take no longer; the prior where none was seen.
     pub fn quantile(&self, percent: usize) -> Duration {
-        let mut sorted: Vec<f64> = self.boots.iter().copied().collect();
+        let mut sorted: Vec<f64> = self.seen.iter().copied().collect();
         sorted.sort_by(f64::total_cmp);
         let rank = (sorted.len() * percent).div_ceil(100).max(1);
         Duration::from_secs_f64(sorted.get(rank - 1).copied().unwrap_or(self.prior))
