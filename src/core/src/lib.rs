@@ -2,6 +2,7 @@
 //!
 //! Nothing here may be `async`, read a clock or touch the world; the crate's dependency list is the guard.
 
+pub mod admission;
 pub mod answer;
 pub mod control;
 pub mod estimate;
