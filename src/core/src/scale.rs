@@ -190,6 +190,7 @@ pub struct Inputs {
     pub min: u32,
     pub max: u32,
     pub hold_ms: u64,
+    pub target_ms: u64,
     /// The queue's counter of visible messages is taken to be stuck.
     pub stuck: bool,
 }
@@ -281,6 +282,7 @@ fn inputs(observation: &Observation, policy: &Policy, memory: &Memory) -> Inputs
         min: policy.min,
         max: policy.max,
         hold_ms: whole(hold.as_millis()),
+        target_ms: whole(policy.latency_target.as_millis()),
         stuck: memory.is_stuck(),
     }
 }

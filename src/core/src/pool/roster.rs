@@ -8,6 +8,7 @@ use super::{AppTierId, Instance, InstanceId, Live, Named, State};
 use crate::control::{Control, Intent, Permit};
 use crate::message::{Report, WorkerState};
 use crate::pool::LaunchToken;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -82,7 +83,8 @@ pub enum Stopped {
 }
 
 /// Why an instance is to be ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Cause {
     /// It confirmed that it has stopped.
     Confirmed,
