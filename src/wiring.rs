@@ -120,14 +120,15 @@ pub fn web(config: &Config, args: &ConfigArgs) -> Ended {
             () = serve => None,
         };
         stop_controller.cancel();
-        let failed = match failed {
-            Some(ending) => Some(ending),
-            // whoever asks a second time does not wait for the workers: they finish what they hold by themselves
-            None => tokio::select! {
+        // whoever asks a second time does not wait for the workers: they finish what they hold by themselves
+        let failed = if failed.is_some() {
+            failed
+        } else {
+            tokio::select! {
                 biased;
                 ending = host.ended() => Some(ending),
                 _ = pool_end => None,
-            },
+            }
         };
         host.end(Ending::Drained);
         host.drain(Duration::from_secs(1)).await;

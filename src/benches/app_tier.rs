@@ -11,6 +11,7 @@
     reason = "a bench: it fails loudly, runs in real time, and uses a part of what tests share"
 )]
 
+mod shared;
 #[path = "../tests/support/mod.rs"]
 mod support;
 
@@ -18,12 +19,13 @@ use bellows::model::engine::{Runtime, Session};
 use bellows::model::preprocess::{Limits, prepare};
 use bellows::model::{self, Installed, ModelSettings, Progress};
 use rustix::process::Signal;
-use std::path::{Path, PathBuf};
+use shared::{median, photographs};
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant, SystemTime};
 use support::client::Client;
 use support::daemon::{Daemon, Options, signal};
-use support::{data_dir, eventually, root, shared};
+use support::{data_dir, eventually, root};
 
 const WORKERS: usize = 2;
 const BACKLOG: usize = 2000;
@@ -31,7 +33,7 @@ const ROUNDS: usize = 3;
 const BARE: Duration = Duration::from_secs(6);
 
 fn main() {
-    let Some(shared) = shared() else { return };
+    let Some(shared) = support::shared() else { return };
     let photographs: Vec<(String, Vec<u8>)> = photographs(&shared.join("images"));
     let settings = ModelSettings { dir: Some(data_dir()), ..ModelSettings::default() };
     let installed = model::ensure(&settings, Progress::stderr()).unwrap();
@@ -60,12 +62,6 @@ fn main() {
     );
 }
 
-fn median(values: &[f64]) -> f64 {
-    let mut values = values.to_vec();
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
-}
-
 fn bare_rust(installed: &Installed, photographs: &[(String, Vec<u8>)]) -> f64 {
     let runtime = Runtime::load(&installed.library).unwrap();
     let limits = Limits { max_pixels: installed.max_pixels };
@@ -92,7 +88,7 @@ fn bare_rust(installed: &Installed, photographs: &[(String, Vec<u8>)]) -> f64 {
 
 fn bare_python(installed: &Installed, photographs: &Path) -> f64 {
     let script = root().join("src/tests/reference/pipeline.py");
-    let output = Command::new(python())
+    let output = Command::new(support::python::python())
         .arg(script)
         .arg(&installed.graph)
         .arg(photographs)
@@ -122,7 +118,9 @@ fn unloaded(daemon: &Daemon, photographs: &[(String, Vec<u8>)]) -> f64 {
 /// Images a second with which the workers clear a backlog that was there before they began.
 fn backlog(daemon: &Daemon, photographs: &[(String, Vec<u8>)]) -> f64 {
     let workers: Vec<u32> = daemon.tree().into_iter().filter(|pid| *pid != daemon.child.id()).collect();
-    workers.iter().for_each(|pid| signal(*pid, Signal::STOP));
+    for pid in &workers {
+        signal(*pid, Signal::STOP);
+    }
     let (client, url) = (Client::new(), format!("{}/classify", daemon.url));
     let before = results(daemon).len();
     let parts: Vec<(&str, &str, &[u8])> = photographs.iter().map(|(n, b)| ("file", n.as_str(), b.as_slice())).collect();
@@ -131,7 +129,9 @@ fn backlog(daemon: &Daemon, photographs: &[(String, Vec<u8>)]) -> f64 {
         assert_eq!(answer.status, 202, "{answer:?}");
     }
     let resumed = SystemTime::now();
-    workers.iter().for_each(|pid| signal(*pid, Signal::CONT));
+    for pid in &workers {
+        signal(*pid, Signal::CONT);
+    }
     eventually("the backlog is cleared", Duration::from_secs(120), || results(daemon).len() >= before + BACKLOG);
     let last = results(daemon).into_iter().max().unwrap();
     BACKLOG as f64 / last.duration_since(resumed).unwrap().as_secs_f64()
@@ -141,17 +141,4 @@ fn backlog(daemon: &Daemon, photographs: &[(String, Vec<u8>)]) -> f64 {
 fn results(daemon: &Daemon) -> Vec<SystemTime> {
     let entries = std::fs::read_dir(daemon.state.join("output/results")).unwrap();
     entries.map(|entry| entry.unwrap().metadata().unwrap().modified().unwrap()).collect()
-}
-
-fn photographs(folder: &Path) -> Vec<(String, Vec<u8>)> {
-    let mut files: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
-    files.retain(|file| file.extension().is_some_and(|e| e == "JPEG"));
-    files.sort();
-    let name = |file: &PathBuf| file.file_name().unwrap().to_str().unwrap().to_owned();
-    files.iter().map(|file| (name(file), std::fs::read(file).unwrap())).collect()
-}
-
-/// A Python of the benches' own with the pipeline's packages, pinned.
-fn python() -> PathBuf {
-    support::venv("bench-python", "src/benches/peers/requirements.txt")
 }

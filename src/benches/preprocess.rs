@@ -1,5 +1,6 @@
 //! Decoding and resizing: ours beside the image crate's and Pillow's, in one run, on one thread, as medians; and the
 //! bare loop that a whole service is measured against. `cargo bench --bench preprocess`.
+#![expect(clippy::expect_used, reason = "a bench fails loudly")]
 
 #[path = "../tests/support/python.rs"]
 mod python;

@@ -5,15 +5,16 @@
 //! shared models (BELLOWS_SHARED names their folder) and python3; fetches mosec into target/ by itself.
 #![expect(
     clippy::unwrap_used,
-    clippy::expect_used,
     clippy::disallowed_methods,
     dead_code,
     reason = "a bench: it fails loudly, runs in real time, and uses a part of what tests share"
 )]
 
+mod shared;
 #[path = "../tests/support/mod.rs"]
 mod support;
 
+use shared::{median, post_form, post_raw};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -21,7 +22,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use support::client::Client;
 use support::daemon::Options;
-use support::{eventually, root, shared};
+use support::{eventually, root};
 
 const CONNECTIONS: [usize; 3] = [1, 16, 100];
 const ROUND: Duration = Duration::from_secs(10);
@@ -52,8 +53,8 @@ struct Figures {
 }
 
 fn main() {
-    let Some(shared) = shared() else { return };
-    let photographs = photographs(&shared.join("images"));
+    let Some(shared) = support::shared() else { return };
+    let photographs = read(&shared.join("images"));
     let folder = tempfile::tempdir().unwrap();
     let manifest = model(&shared, folder.path());
     let state = folder.path().join("state");
@@ -86,11 +87,7 @@ fn main() {
 }
 
 fn show(connections: usize, rounds: &BTreeMap<&str, Vec<Figures>>) {
-    let median = |name: &str, of: fn(&Figures) -> f64| {
-        let mut values: Vec<f64> = rounds[name].iter().map(of).collect();
-        values.sort_by(f64::total_cmp);
-        values[values.len() / 2]
-    };
+    let median = |name: &str, of: fn(&Figures) -> f64| median(&rounds[name].iter().map(of).collect::<Vec<f64>>());
     println!("\n{connections} connections (medians of {ROUNDS} rounds of {} s, in turns)", ROUND.as_secs());
     println!("{:10} {:>10} {:>9} {:>9} {:>18}", "", "images/s", "p50 ms", "p99 ms", "CPU-s/1,000 images");
     for name in ["bellows", "mosec"] {
@@ -141,11 +138,10 @@ fn measure(product: &Product, photographs: &[Photograph], connections: usize) ->
 
 fn ask(client: &Client, product: &Product, photograph: &Photograph) -> String {
     let answer = if product.form {
-        client.post_form(&product.url, &photograph.form)
+        post_form(client, &product.url, &photograph.form)
     } else {
-        client.post_raw(&product.url, &photograph.bytes)
+        post_raw(client, &product.url, &photograph.bytes)
     };
-    let answer = answer.unwrap();
     assert_eq!(answer.status, 200, "{}: {}", product.name, answer.body);
     answer.body
 }
@@ -175,17 +171,11 @@ fn cpu_of_tree(root: u32) -> f64 {
     ticks.iter().filter(|(pid, _)| below(**pid)).map(|(_, ticks)| *ticks as f64 / 100.0).sum()
 }
 
-fn photographs(folder: &Path) -> Vec<Photograph> {
-    let mut files: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
-    files.retain(|file| file.extension().is_some_and(|e| e == "JPEG"));
-    files.sort();
-    files
-        .iter()
-        .map(|file| {
-            let bytes = std::fs::read(file).unwrap();
-            let name = file.file_name().unwrap().to_str().unwrap();
-            Photograph { form: support::client::form(&[("myfile", name, &bytes)]), bytes }
-        })
+fn read(folder: &Path) -> Vec<Photograph> {
+    let form = |name: &str, bytes: &[u8]| support::client::form(&[("myfile", name, bytes)]);
+    shared::photographs(folder)
+        .into_iter()
+        .map(|(name, bytes)| Photograph { form: form(&name, &bytes), bytes })
         .collect()
 }
 
@@ -205,7 +195,7 @@ struct Mosec {
 
 impl Mosec {
     fn start(shared: &Path) -> Mosec {
-        let python = python();
+        let python = shared::venv("bench-python", "src/benches/peers/requirements.txt");
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let child = Command::new(python)
             .arg(root().join("src/benches/peers/mosec_server.py"))
@@ -231,9 +221,4 @@ impl Drop for Mosec {
         support::daemon::signal(self.child.id(), rustix::process::Signal::TERM);
         let _ = self.child.wait();
     }
-}
-
-/// A Python of the benches' own with the baseline's packages, pinned.
-fn python() -> PathBuf {
-    support::venv("bench-python", "src/benches/peers/requirements.txt")
 }

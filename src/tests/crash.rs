@@ -74,8 +74,7 @@ fn check_nothing_is_left(state: &Path) {
     eventually("all processes have ended", Duration::from_secs(10), || processes_of(state).is_empty());
     for bucket in ["input", "output"] {
         let temporary = state.join(bucket).join(".tmp+");
-        let left: Vec<_> =
-            std::fs::read_dir(&temporary).unwrap().map(|e| e.unwrap().path()).collect();
+        let left: Vec<_> = std::fs::read_dir(&temporary).unwrap().map(|e| e.unwrap().path()).collect();
         assert!(left.is_empty(), "temporary files are left: {left:?}");
     }
     for lock in std::fs::read_dir(state.join("pool")).unwrap() {

@@ -25,7 +25,7 @@ impl Own {
         let own = Own { dir: tempfile::tempdir().unwrap(), weights: (0..50_000_u32).map(|i| (i * 7) as u8).collect() };
         std::fs::write(own.path("graph.onnx"), b"a graph").unwrap();
         std::fs::write(own.path("labels.txt"), "one\ntwo\n").unwrap();
-        own.wheel(&own.path("tiny.whl"), MEMBER, &own.weights);
+        wheel(&own.path("tiny.whl"), MEMBER, &own.weights);
         let [graph, member] = [b"a graph".as_slice(), &own.weights].map(sha256_of_bytes);
         let wheel = sha256_of_bytes(&std::fs::read(own.path("tiny.whl")).unwrap());
         own.manifest(&graph, &format!(
@@ -57,13 +57,6 @@ impl Own {
         self.path("data/models/own/weights.bin")
     }
 
-    pub fn wheel(&self, path: &Path, member: &str, contents: &[u8]) {
-        let mut zip = zip::ZipWriter::new(std::fs::File::create(path).unwrap());
-        zip.start_file(member, zip::write::SimpleFileOptions::default()).unwrap();
-        zip.write_all(contents).unwrap();
-        zip.finish().unwrap();
-    }
-
     /// A folder for PATH with one program: a shell script.
     pub fn program(&self, name: &str, script: &str) -> PathBuf {
         let bin = self.path("bin");
@@ -86,4 +79,12 @@ impl Own {
     pub fn calls(&self) -> usize {
         std::fs::read_to_string(self.path("calls")).map_or(0, |calls| calls.lines().count())
     }
+}
+
+/// A wheel with one member.
+pub fn wheel(path: &Path, member: &str, contents: &[u8]) {
+    let mut zip = zip::ZipWriter::new(std::fs::File::create(path).unwrap());
+    zip.start_file(member, zip::write::SimpleFileOptions::default()).unwrap();
+    zip.write_all(contents).unwrap();
+    zip.finish().unwrap();
 }

@@ -79,8 +79,8 @@ impl Web {
         Ok((batch, join_all(submits).await))
     }
 
-    /// Waits until `until` for the answers, in the order sent.
-    pub(super) async fn wait_all(&self, submitted: Vec<Submitted>, until: Instant) -> Vec<Child> {
+    /// Waits until `until` for the answers, not at all where that is none; in the order sent.
+    pub(super) async fn wait_all(&self, submitted: Vec<Submitted>, until: Option<Instant>) -> Vec<Child> {
         join_all(submitted.into_iter().map(|one| self.child(one, until))).await
     }
 
@@ -102,10 +102,11 @@ impl Web {
         Ok(id)
     }
 
-    async fn child(&self, Submitted { id, file, ticket }: Submitted, until: Instant) -> Child {
-        match ticket {
-            Err(refusal) => Child::Refused { id, file, refusal },
-            Ok(ticket) => match self.wait(ticket, until).await {
+    async fn child(&self, Submitted { id, file, ticket }: Submitted, until: Option<Instant>) -> Child {
+        match (ticket, until) {
+            (Err(refusal), _) => Child::Refused { id, file, refusal },
+            (Ok(_), None) => Child::Pending { id, file },
+            (Ok(ticket), Some(until)) => match self.wait(ticket, until).await {
                 Waited::Answer(answer) => Child::Answered(answer),
                 Waited::Pending(id) => Child::Pending { id, file },
             },

@@ -13,7 +13,6 @@ use hyper::body::{Body, Incoming};
 use hyper::header::{ACCEPT, HeaderName, HeaderValue};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use percent_encoding::percent_decode_str;
-use std::time::Duration;
 use tokio::time::Instant;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -113,16 +112,17 @@ impl Web {
             Err(refusal) => return refusal.response(json, &head.id),
         };
         let style = Style { json, field, id: &head.id };
-        let wait = if head.asynchronous { Duration::ZERO } else { self.0.settings.wait };
+        // who does not want to wait is told so even where the answer is there already: one shape of answer to rely on
+        let until = (!head.asynchronous).then(|| Instant::now() + self.0.settings.wait);
         tokio::select! {
             biased;
-            reply = self.replies(batch, submitted, Instant::now() + wait) => self.http(reply, &style),
+            reply = self.replies(batch, submitted, until) => self.http(reply, &style),
             // what was accepted is worked on all the same
             () = gone(peer) => hung_up(),
         }
     }
 
-    async fn replies(&self, batch: Option<RequestId>, submitted: Vec<Submitted>, until: Instant) -> Reply {
+    async fn replies(&self, batch: Option<RequestId>, submitted: Vec<Submitted>, until: Option<Instant>) -> Reply {
         let mut children = self.wait_all(submitted, until).await;
         match batch {
             Some(batch) => Reply::Several { batch, children },

@@ -60,7 +60,12 @@ impl Web {
             let result = web.make_durable(id, image).await;
             match &result {
                 Ok(()) => {
-                    tracing::info!(client.request_id = client_id, file.name = file, body.size_bytes = bytes, "accepted")
+                    tracing::info!(
+                        client.request_id = client_id,
+                        file.name = file,
+                        body.size_bytes = bytes,
+                        "accepted"
+                    );
                 }
                 Err(refusal) => tracing::warn!(
                     client.request_id = client_id,

@@ -81,7 +81,7 @@ impl State {
         queue
     }
 
-    /// What the receive gives, and whether it changed anything.
+    /// What the receive gives, and whether it found dead letters.
     fn receive(&mut self, settings: &Settings, max: usize, now: Timestamp) -> (Vec<Delivery>, bool) {
         let queue = self.queue(settings, now);
         let (mut taken, mut dead) = (Vec::new(), Vec::new());
@@ -98,11 +98,10 @@ impl State {
             message.visible_at = now.plus(settings.visibility);
             taken.push(delivery(*place, message, now));
         }
-        let changed = !taken.is_empty() || !dead.is_empty();
-        for place in dead {
-            self.bury(settings, place, now);
+        for place in &dead {
+            self.bury(settings, *place, now);
         }
-        (taken, changed)
+        (taken, !dead.is_empty())
     }
 
     /// Moves a message to the dead letters, where it is visible at once.
@@ -192,9 +191,9 @@ impl Api for Queue {
                 if stop.is_cancelled() {
                     return Ok(Vec::new());
                 }
-                let (taken, changed) = state.receive(&self.settings, max, now);
-                if changed {
-                    // others who wait learn when these leases end, and of dead letters
+                let (taken, buried) = state.receive(&self.settings, max, now);
+                if buried {
+                    // somebody may wait for them
                     self.shared.changed.notify_waiters();
                 }
                 if !taken.is_empty() {

@@ -6,6 +6,7 @@ use super::super::manifest::Digest;
 use super::super::progress::Stage;
 use super::super::store::{Lock, sha256_of};
 use super::tools::{Ended, Tools, scrubbed};
+use crate::edge::disk;
 use std::fs::{self, File};
 use std::path::Path;
 
@@ -92,8 +93,9 @@ fn fetch(tools: &Tools, source: &Source<'_>, partial: &Path, tmp: &Path, stage: 
 }
 
 fn failure(ended: &Ended, source: &Source<'_>, partial: &Path) -> Error {
-    // curl's exit code 23 is any failed write: the text tells which.
-    if ended.stderr.contains("No space left") || ended.stderr.contains("Errno 28") {
+    // curl says no more than that a write failed.
+    let full = disk::free_bytes(partial.parent().unwrap_or(partial)).is_ok_and(|free| free < 1 << 20);
+    if full || ended.stderr.contains("No space left") || ended.stderr.contains("Errno 28") {
         return Error::NoSpace { path: partial.to_owned(), what: source.what.to_owned() };
     }
     Error::Download { what: source.what.to_owned(), said: scrubbed(&ended.stderr) }

@@ -48,6 +48,7 @@ async fn keys(bucket: &Bucket, prefix: &str, after: Option<&str>, limit: usize) 
 
 for_every_backend!(
     what_is_put_is_got_by_everybody,
+    writers_through_two_handles_do_not_disturb_each_other,
     of_many_who_put_if_absent_one_creates,
     of_many_who_swap_each_swaps_what_it_read,
     keys_come_in_order_and_in_pages,
@@ -76,6 +77,23 @@ async fn what_is_put_is_got_by_everybody(backend: Backend) {
     }
     assert_eq!(bucket.put_if_absent("a/b", Bytes::from_static(b"two")).await.unwrap(), Put::Created);
     assert_eq!(contents(&other, "a/b").await.unwrap(), Bytes::from_static(b"two"));
+}
+
+async fn writers_through_two_handles_do_not_disturb_each_other(backend: Backend) {
+    let place = Place::new(backend);
+    let handles = [place.open(), place.open()];
+    let mut writers = tokio::task::JoinSet::new();
+    for n in 0..16usize {
+        let bucket = handles[n % 2].clone();
+        writers.spawn(async move {
+            for round in 0..20 {
+                let mine = Bytes::from(format!("{n} {round}"));
+                bucket.put(&format!("results/{n}"), mine.clone()).await.unwrap();
+                assert_eq!(contents(&bucket, &format!("results/{n}")).await.unwrap(), mine);
+            }
+        });
+    }
+    writers.join_all().await;
 }
 
 async fn of_many_who_put_if_absent_one_creates(backend: Backend) {

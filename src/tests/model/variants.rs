@@ -28,7 +28,7 @@ fn jpegs_look_as_pillow_shows_them() {
         let name = path.file_name().unwrap().to_str().unwrap();
         println!("{name}: mean {mean:.2}, most {most}");
         seen += 1;
-        assert!(mean < 2.0, "{name}: mean {mean}, most {most}");
+        assert!(mean < 1.0, "{name}: mean {mean}, most {most}");
     }
     assert_eq!(seen, 66);
 }

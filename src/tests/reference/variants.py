@@ -26,7 +26,7 @@ KINDS = {
     "progressive": {"progressive": True},
 }
 # an eighth, a quarter, a half, and whole; with sides that fill no block
-SIZES = [(3001, 2251), (2243, 3997), (1403, 1051), (777, 1033), (640, 480), (301, 523)]
+SIZES = [(4001, 3003), (2243, 3997), (1403, 1051), (777, 1033), (640, 480), (301, 523)]
 
 
 def main(photograph: Path, out: Path) -> None:

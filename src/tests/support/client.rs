@@ -23,12 +23,12 @@ impl Answer {
 
 /// A client of its own connections.
 #[derive(Clone, Debug)]
-pub struct Client(ureq::Agent);
+pub struct Client(pub ureq::Agent);
 
 impl Client {
     pub fn new() -> Client {
         let config = ureq::Agent::config_builder()
-            .timeout_global(Some(Duration::from_secs(600)))
+            .timeout_global(Some(Duration::from_mins(10)))
             .http_status_as_error(false)
             .max_redirects(0)
             .proxy(None);
@@ -37,10 +37,6 @@ impl Client {
 
     pub fn get(&self, url: &str) -> Result<Answer, ureq::Error> {
         answer(self.0.get(url).header("accept", "application/json").call()?)
-    }
-
-    pub fn put(&self, url: &str, body: &[u8]) -> Result<Answer, ureq::Error> {
-        answer(self.0.put(url).send(body)?)
     }
 
     /// POSTs a form with the given parts (field, file name, contents) and further headers.
@@ -58,18 +54,6 @@ impl Client {
     }
 }
 
-impl Client {
-    /// POSTs what [`form`] made.
-    pub fn post_form(&self, url: &str, form: &[u8]) -> Result<Answer, ureq::Error> {
-        answer(self.0.post(url).header("content-type", "multipart/form-data; boundary=XyZ42").send(form)?)
-    }
-
-    /// POSTs bytes as they are.
-    pub fn post_raw(&self, url: &str, body: &[u8]) -> Result<Answer, ureq::Error> {
-        answer(self.0.post(url).send(body)?)
-    }
-}
-
 pub fn form(parts: &[(&str, &str, &[u8])]) -> Vec<u8> {
     let mut body = Vec::new();
     for (field, file, bytes) in parts {
@@ -84,7 +68,8 @@ pub fn form(parts: &[(&str, &str, &[u8])]) -> Vec<u8> {
     body
 }
 
-fn answer(mut response: ureq::http::Response<ureq::Body>) -> Result<Answer, ureq::Error> {
+/// What the tests look at of a response.
+pub fn answer(mut response: ureq::http::Response<ureq::Body>) -> Result<Answer, ureq::Error> {
     let headers = response.headers().iter();
     let headers = headers.map(|(n, v)| (n.to_string(), String::from_utf8_lossy(v.as_bytes()).into_owned())).collect();
     Ok(Answer { status: response.status().as_u16(), headers, body: response.body_mut().read_to_string()? })

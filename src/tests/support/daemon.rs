@@ -84,7 +84,8 @@ impl Options {
             assert!(daemon.child.try_wait().unwrap().is_none(), "it ended: {}", daemon.printed());
             daemon.printed().contains("metrics http")
         });
-        daemon.url = daemon.word_after("bellows listens on ").trim_end_matches('/').to_owned();
+        let url = daemon.word_after("bellows listens on ");
+        url.trim_end_matches('/').clone_into(&mut daemon.url);
         daemon.metrics = daemon.word_after("metrics ");
         daemon
     }
@@ -119,7 +120,7 @@ impl Daemon {
     }
 
     pub fn wait_warm(&self, workers: u32) {
-        eventually("the workers are warm", Duration::from_secs(120), || {
+        eventually("the workers are warm", Duration::from_mins(2), || {
             assert!(!self.printed().contains("bellows: "), "it cannot run: {}", self.printed());
             self.metric("bellows_pool_instances{state=\"running\"}") >= Some(f64::from(workers))
         });
@@ -151,7 +152,7 @@ impl Daemon {
 
     /// The wait for its end.
     pub fn wait(&mut self) -> ExitStatus {
-        let until = Instant::now() + Duration::from_secs(60);
+        let until = Instant::now() + Duration::from_mins(1);
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;

@@ -37,10 +37,10 @@ pub fn jpeg(colour: [u8; 3]) -> Vec<u8> {
     bytes.into_inner()
 }
 
-/// The head of a BMP of 100,000 x 100,000 pixels, and none of them.
+/// The head of a BMP of 60,000 x 60,000 pixels, and none of them.
 pub fn huge() -> Vec<u8> {
     let mut bytes = b"BM".to_vec();
-    for n in [54_u32 + 4, 0, 54, 40, 100_000, 100_000, 24 << 16 | 1, 0, 0, 2835, 2835, 0, 0] {
+    for n in [54_u32 + 4, 0, 54, 40, 60_000, 60_000, 24 << 16 | 1, 0, 0, 2835, 2835, 0, 0] {
         bytes.extend(n.to_le_bytes());
     }
     bytes.extend([0; 4]);

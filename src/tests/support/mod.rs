@@ -8,7 +8,6 @@ pub mod raw;
 pub mod shared;
 
 use std::path::PathBuf;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// The workspace's root.
@@ -30,18 +29,6 @@ pub fn shared() -> Option<PathBuf> {
     }
     println!("skipped: the folder of shared photographs is not here (BELLOWS_SHARED names it)");
     None
-}
-
-/// A Python environment below target/ with the packages of `requirements`, made once: the path of its interpreter.
-pub fn venv(name: &str, requirements: &str) -> PathBuf {
-    let python = root().join("target").join(name).join("bin/python");
-    let run = |command: &mut Command| assert!(command.status().unwrap().success(), "{command:?}");
-    if !python.exists() {
-        run(Command::new("python3").args(["-m", "venv"]).arg(root().join("target").join(name)));
-    }
-    let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"];
-    run(Command::new(&python).args(install).arg(root().join(requirements)));
-    python
 }
 
 /// Waits until `condition` holds; panics with `what` after `limit`.

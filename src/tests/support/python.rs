@@ -1,4 +1,5 @@
 //! Python for references: a virtual environment under target/, made once, with pinned packages.
+#![expect(clippy::expect_used, reason = "a test without its reference has failed")]
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};

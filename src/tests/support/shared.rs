@@ -35,6 +35,8 @@ fn start(settings: &[&str], workers: u32) -> Shared {
         .spawn()
         .unwrap();
     let shared = Shared { daemon, _guard: guard.stdin.take().unwrap() };
+    // it outlives this process, so nobody waits for it
+    std::mem::forget(guard);
     shared.wait_warm(workers);
     shared
 }

@@ -137,3 +137,27 @@ fn set_up(connection: &Connection) -> rusqlite::Result<i64> {
     }
     layout(connection)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rusqlite::ffi;
+
+    #[test]
+    fn what_a_caller_can_do_about_it_decides_the_kind() {
+        let folder = tempfile::tempdir().unwrap();
+        let cases = [
+            (ffi::SQLITE_FULL, Kind::Full),
+            (ffi::SQLITE_READONLY, Kind::Denied),
+            (ffi::SQLITE_PERM, Kind::Denied),
+            (ffi::SQLITE_BUSY, Kind::Throttled),
+            (ffi::SQLITE_IOERR, Kind::Unavailable),
+            (ffi::SQLITE_CORRUPT, Kind::Unavailable),
+            (ffi::SQLITE_NOTADB, Kind::Unavailable),
+        ];
+        for (code, kind) in cases {
+            let error = rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
+            assert_eq!(Failure::of(&folder.path().join("q.db"), &error).kind, kind, "{error}");
+        }
+    }
+}

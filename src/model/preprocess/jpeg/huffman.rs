@@ -12,7 +12,7 @@ const STEP: u32 = 12;
 pub(super) struct Table<'a> {
     symbols: &'a [u8],
     /// `length << 8 | symbol` by the next bits, 0 where the code is longer.
-    lookup: Vec<u16>,
+    lookup: Box<[u16; 1 << LOOKUP]>,
     /// For each length, first code beyond it, left-justified to 16 bits; and what to add to a code for its symbol.
     limits: [u32; 17],
     offsets: [usize; 17],
@@ -21,7 +21,7 @@ pub(super) struct Table<'a> {
 impl<'a> Table<'a> {
     pub fn new(lengths: CodeLengths<'a>) -> Option<Table<'a>> {
         let symbols = lengths.symbols;
-        let mut table = Table { symbols, lookup: vec![0; 1 << LOOKUP], limits: [0; 17], offsets: [0; 17] };
+        let mut table = Table { symbols, lookup: Box::new([0; 1 << LOOKUP]), limits: [0; 17], offsets: [0; 17] };
         let (mut code, mut first) = (0_u32, 0_usize);
         for length in 1..=16_u32 {
             let count = usize::from(lengths.counts[length as usize - 1]);
@@ -66,50 +66,66 @@ impl<'a> Table<'a> {
 }
 
 /// Steps over AC coefficients: by the next bits, how far whole codes with their values lead.
-pub(super) struct Steps(Vec<Step>);
+pub(super) struct Steps(Box<[Step; 1 << STEP]>);
 
-/// Some coefficients.
+/// Some coefficients. At most 27 bits: codes within [`STEP`], and the last one's value beyond.
 #[derive(Clone, Copy, Default)]
 struct Step {
     /// Bits of codes and values; 0 where the first code is too long to be seen whole.
     bits: u8,
     coefficients: u8,
-    /// The last code says that the block has ended.
-    ends: bool,
+    /// 1 where the last code says that the block has ended.
+    ends: u16,
 }
 
 impl Steps {
     pub fn new(table: &Table<'_>) -> Steps {
-        Steps((0..1 << STEP).map(|bits| Step::from(table, bits)).collect())
+        let mut steps = Box::new([Step::default(); 1 << STEP]);
+        for (bits, step) in (0..).zip(steps.iter_mut()) {
+            *step = Step::from(table, bits);
+        }
+        Steps(steps)
     }
 
     /// Steps over what is left of a block, from coefficient `at`; false where the bits are no codes.
     #[inline]
     pub fn over(&self, table: &Table<'_>, bits: &mut Bits<'_>, mut at: u32) -> bool {
         while at < 64 {
+            // Enough for two steps.
             bits.refill();
-            let step = self.0[bits.peek::<STEP>()];
-            let to = at + u32::from(step.coefficients);
-            // A block may end by being full, and then the next code is another block's: not stepped over in one.
-            if step.bits != 0 && to + u32::from(step.ends) <= 64 {
-                bits.skip(u32::from(step.bits));
-                if step.ends {
-                    return true;
+            for _ in 0..2 {
+                let step = self.0[bits.peek::<STEP>()];
+                let to = at + u32::from(step.coefficients);
+                // A block may end by being full, and then the next code is another block's: not stepped over in one.
+                if step.bits == 0 || to + u32::from(step.ends) > 64 {
+                    bits.refill();
+                    match one(table, bits, at) {
+                        Some(to) => at = to,
+                        None => return false,
+                    }
+                    break;
                 }
-                at = to;
-                continue;
-            }
-            let Some(symbol) = table.symbol(bits) else { return false };
-            match (symbol >> 4, symbol & 15) {
-                (15, 0) => at += 16,
-                (_, 0) => return true,
-                (run, size) => {
-                    bits.skip(u32::from(size));
-                    at += u32::from(run) + 1;
+                bits.skip(u32::from(step.bits));
+                at = if step.ends == 1 { 64 } else { to };
+                if at == 64 {
+                    return true;
                 }
             }
         }
         at == 64
+    }
+}
+
+/// Steps over a single code with its value; where the block ends, to 64.
+fn one(table: &Table<'_>, bits: &mut Bits<'_>, at: u32) -> Option<u32> {
+    let symbol = table.symbol(bits)?;
+    match (symbol >> 4, symbol & 15) {
+        (15, 0) => Some(at + 16),
+        (_, 0) => Some(64),
+        (run, size) => {
+            bits.skip(u32::from(size));
+            Some(at + u32::from(run) + 1)
+        }
     }
 }
 
@@ -132,7 +148,7 @@ impl Step {
             match (run, size) {
                 (15, 0) => step.coefficients += 16,
                 (_, 0) => {
-                    step.ends = true;
+                    step.ends = 1;
                     break;
                 }
                 _ => step.coefficients += run + 1,
