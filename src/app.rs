@@ -85,7 +85,7 @@ struct App {
 
 impl App {
     /// Tells the controller how this worker fares. Best effort: a lost report does no harm.
-    async fn report(&self, state: WorkerState, tally: Tally, boot: Duration) {
+    async fn report(&self, state: WorkerState, tally: Tally, in_hand: usize, boot: Duration) {
         let up = self.settings.started.elapsed() * self.settings.sessions as u32;
         let report = Notice::Report(Report {
             v: VERSION,
@@ -97,6 +97,7 @@ impl App {
             busy_ms: tally.busy.as_millis() as u64,
             idle_ms: up.saturating_sub(tally.busy).as_millis() as u64,
             boot_ms: boot.as_millis() as u64,
+            in_hand: in_hand as u32,
         });
         let Ok(body) = message::encode(&report) else { return };
         if let Err(e) = self.edges.notices.send(body).await {

@@ -10,7 +10,7 @@ use crate::edge::host::Host;
 use crate::edge::queue::{self, Queue};
 use crate::metrics::{self, Action, LaunchFailure, Loop, Metrics};
 use crate::status::{Member, Pool, Status};
-use bellows_core::pool::{Backoff, Instance, InstanceId, State, free_ids};
+use bellows_core::pool::{AppTierId, Backoff, Instance, InstanceId, State};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -132,7 +132,10 @@ impl Controller {
                 self.not_before = Instant::now() + self.backoff.failed();
             }
         }
-        let missing = free_ids(listed, self.settings.max_instances, self.settings.max_instances as usize);
+        let live: BTreeSet<AppTierId> =
+            listed.iter().filter(|i| i.state != State::Terminated).map(|i| i.app_tier_id).collect();
+        let missing: Vec<AppTierId> =
+            (1..=self.settings.max_instances).map(AppTierId).filter(|id| !live.contains(id)).collect();
         if missing.is_empty() || self.status.model_is_loading() || Instant::now() < self.not_before {
             return;
         }

@@ -7,7 +7,7 @@ use crate::edge::host::Ending;
 use crate::edge::queue::{Delivery, MAX_WAIT};
 use crate::edge::{self};
 use bellows_core::message::WorkerState;
-use bellows_core::worker::{Effect, End, Event, JobId, Worker};
+use bellows_core::worker::{Delivered, Effect, End, Event, JobId, Worker};
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -17,14 +17,11 @@ use tokio_util::sync::CancellationToken;
 
 /// After a failed receive.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
-/// How long jobs past the engine may take to store and answer when the process must end.
-const STUCK_GRACE: Duration = Duration::from_secs(5);
 
 /// A receive under way. It is never dropped half-way: `stop` ends it early.
 struct Poll {
     call: Pin<Box<dyn Future<Output = edge::Result<Vec<Delivery>>> + Send>>,
     stop: CancellationToken,
-    asked: usize,
 }
 
 /// What steers one job.
@@ -46,16 +43,17 @@ struct Intake {
 pub async fn run(edges: Edges, settings: Settings) {
     let app = App { edges: Arc::new(edges), settings: Arc::new(settings) };
     let boot = app.settings.started.elapsed();
-    app.report(WorkerState::Ready, Tally::default(), boot).await;
+    app.report(WorkerState::Ready, Tally::default(), 0, boot).await;
     // room for every job's end: a slot holds two at most, a poll brings ten
     let (done, ended) = mpsc::channel(app.settings.sessions * 2 + 16);
     let worker = Worker::new(app.settings.sessions);
     let mut intake = Intake { app, worker, jobs: BTreeMap::new(), next: 0, tally: Tally::default(), done };
     let end = intake.serve(ended, boot).await;
-    intake.app.report(WorkerState::Stopping, intake.tally, boot).await;
+    intake.app.report(WorkerState::Stopping, intake.tally, 0, boot).await;
     intake.app.end(match end {
         End::Drained => Ending::Drained,
         End::Stuck => Ending::Stuck,
+        End::Retired => Ending::Retired,
     });
 }
 
@@ -77,38 +75,33 @@ impl Intake {
                 }
                 Some(done) = ended.recv() => self.finished(&done),
                 received = receive(&mut poll), if poll.is_some() => self.received(received),
-                _ = reports.tick() => { self.app.report(WorkerState::Ready, self.tally, boot).await; None }
+                _ = reports.tick() => { self.app.report(WorkerState::Ready, self.tally, self.worker.in_hand(), boot).await; None }
             };
             if let Some(end) = end {
-                self.settle_poll(&mut poll).await;
-                if end == End::Drained || self.jobs.is_empty() {
-                    return end;
-                }
-                self.last_jobs(&mut ended).await;
                 return end;
             }
         }
     }
 
     /// Starts a receive where there is room and none is under way; ends one that asks for more than there is room for.
-    fn keep_polling(&self, poll: &mut Option<Poll>) {
-        let room = self.worker.room();
-        match poll {
-            Some(poll) if room < poll.asked => poll.stop.cancel(),
-            None if room > 0 => {
-                let (queue, stop) = (self.app.edges.requests.clone(), CancellationToken::new());
-                let token = stop.clone();
-                let call = Box::pin(async move {
-                    let received = queue.receive(room, MAX_WAIT, &token).await;
-                    if received.is_err() {
-                        let _ = tokio::time::timeout(PAUSE_AFTER_ERROR, token.cancelled()).await;
-                    }
-                    received
-                });
-                *poll = Some(Poll { call, stop, asked: room });
+    fn keep_polling(&mut self, poll: &mut Option<Poll>) {
+        if let Some(poll) = poll {
+            if self.worker.must_end_poll() {
+                poll.stop.cancel();
             }
-            _ => {}
+            return;
         }
+        let Some(room) = self.worker.ask() else { return };
+        let (queue, stop) = (self.app.edges.requests.clone(), CancellationToken::new());
+        let token = stop.clone();
+        let call = Box::pin(async move {
+            let received = queue.receive(room, MAX_WAIT, &token).await;
+            if received.is_err() {
+                let _ = tokio::time::timeout(PAUSE_AFTER_ERROR, token.cancelled()).await;
+            }
+            received
+        });
+        *poll = Some(Poll { call, stop });
     }
 
     /// Ends a receive under way and takes what it still brings.
@@ -124,35 +117,28 @@ impl Intake {
     }
 
     fn received(&mut self, received: edge::Result<Vec<Delivery>>) -> Option<End> {
-        match received {
-            Ok(deliveries) => {
-                let mut end = None;
-                for delivery in deliveries {
-                    end = end.or(self.take(delivery));
-                }
-                end
-            }
-            Err(e) => {
-                tracing::warn!(error = %e, "receiving failed");
-                None
-            }
-        }
+        let deliveries = received.unwrap_or_else(|e| {
+            tracing::warn!(error = %e, "receiving failed");
+            Vec::new()
+        });
+        let delivered = deliveries.into_iter().map(|delivery| self.take(delivery)).collect();
+        self.on(Event::Polled(delivered))
     }
 
     /// Gives a delivery its task, which keeps the lease from now on.
-    fn take(&mut self, delivery: Delivery) -> Option<End> {
+    fn take(&mut self, delivery: Delivery) -> Delivered {
         self.next += 1;
-        let (id, redelivered) = (self.next, delivery.receive_count > 1);
+        let (job, redelivered) = (self.next, delivery.receive_count > 1);
         let ((start, started), abandon) = (oneshot::channel(), CancellationToken::new());
-        self.jobs.insert(id, Handle { start: Some(start), abandon: abandon.clone() });
-        let job = Job { app: self.app.clone(), id, delivery, start: started, abandon };
+        self.jobs.insert(job, Handle { start: Some(start), abandon: abandon.clone() });
+        let work = Job { app: self.app.clone(), id: job, delivery, start: started, abandon };
         let done = self.done.clone();
         self.app.edges.host.spawn("job", async move {
-            let over = job.run().await;
+            let over = work.run().await;
             // fails only where the intake is gone, and then nobody needs to know
             let _ = done.send(over).await;
         });
-        self.on(Event::Received { job: id, redelivered })
+        Delivered { job, redelivered }
     }
 
     fn finished(&mut self, done: &Done) -> Option<End> {
@@ -182,20 +168,10 @@ impl Intake {
                     }
                 }
                 Effect::End(reason) => end = Some(reason),
+                Effect::JudgeAgain | Effect::Confirm | Effect::DeleteRequest | Effect::GiveRequestBack => {}
             }
         }
         end
-    }
-
-    /// Waits a little for jobs that are past the engine.
-    async fn last_jobs(&mut self, ended: &mut mpsc::Receiver<Done>) {
-        let rest = async {
-            while !self.jobs.is_empty() {
-                let Some(done) = ended.recv().await else { return };
-                self.jobs.remove(&done.job);
-            }
-        };
-        let _ = tokio::time::timeout(STUCK_GRACE, rest).await;
     }
 }
 

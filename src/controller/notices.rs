@@ -37,6 +37,8 @@ impl Controller {
                 }
                 queue.delete(&delivery.receipt).await
             }
+            // this pool asks nobody to end, and its web process is this one
+            Parsed::Ok(Notice::Confirm(_) | Notice::Web(_)) => queue.delete(&delivery.receipt).await,
             Parsed::OtherVersion(_) => queue.give_back(&delivery.receipt, OTHER_VERSION_DELAY).await,
             Parsed::Unreadable(reason) => {
                 tracing::warn!(reason, "an unreadable report is dropped");

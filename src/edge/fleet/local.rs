@@ -115,7 +115,7 @@ impl Fleet {
         self.members().insert(instance_id.clone(), member);
         let (fleet, name) = (self.clone(), instance_id.clone());
         host.spawn("child", async move { fleet.attend(name, child).await });
-        Ok(Instance { app_tier_id: id, instance_id, state: State::Pending, launched_at })
+        Ok(Instance { app_tier_id: id, instance_id, state: State::Pending, launched_at, token: None })
     }
 
     /// Waits for a child's end, cleans up behind it and says so.
@@ -141,6 +141,7 @@ impl Fleet {
             app_tier_id: member.app_tier_id,
             instance_id: instance_id.clone(),
             launched_at: member.launched_at,
+            token: None,
             state: match member {
                 Member { gone: true, .. } => State::Terminated,
                 Member { ending: Some(_), .. } => State::ShuttingDown,
@@ -178,6 +179,7 @@ impl Fleet {
                 instance_id: InstanceId(holder.instance_id),
                 state: State::ShuttingDown,
                 launched_at: Timestamp(0),
+                token: None,
             });
         }
         Ok(found)
