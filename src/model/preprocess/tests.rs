@@ -284,6 +284,23 @@ fn of_an_animation_the_first_frame_counts_and_no_other_is_read() {
 }
 
 #[test]
+fn blocks_without_an_end_code_are_stepped_over() {
+    // Noise at the best quality leaves no coefficient zero: a block ends by being full, and the next begins at once.
+    let mut state = 1_u32;
+    let noise = RgbImage::from_fn(744, 728, |_, _| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let value = (state >> 24) as u8;
+        Rgb([value, value.wrapping_mul(3), value ^ 0x55])
+    });
+    let mut bytes = Vec::new();
+    let encoder = JpegEncoder::new_with_quality(&mut bytes, 100);
+    encoder.write_image(&noise, 744, 728, ExtendedColorType::Rgb8).unwrap();
+    assert!(jpeg::ours_alone(&bytes, &input()).is_some());
+    let (mean, _) = difference(&ready(&png(&noise.into())), &ready(&bytes));
+    assert!(mean < 12.0, "{mean}");
+}
+
+#[test]
 fn heic_has_its_own_answer() {
     let error = prepare(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", &input(), LIMITS).unwrap_err();
     assert_eq!(error.reason(), Reason::ConvertFirst);

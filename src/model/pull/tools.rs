@@ -137,6 +137,8 @@ mod tests {
                     'NewConnectionError(host='mirror.example')': /simple/x/\n\
                     ERROR: Could not fetch https://user:secret@mirror.example/simple/x: refused\n";
         assert_eq!(scrubbed(said), "Could not fetch <address> refused");
+        assert_eq!(scrubbed("ERROR: 404 for https://mirror.example/simple/x"), "404 for <address>");
+        assert_eq!(scrubbed("Error: user@mirror.example refused"), "Error: <address> refused");
         assert_eq!(scrubbed(""), "");
     }
 }
