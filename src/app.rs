@@ -1,11 +1,12 @@
 //! The app tier: takes requests from the queue, classifies, stores the result, answers, and only then deletes.
 //!
 //! One task receives and owns the state machine (`intake`); each message has a task of its own (`job`) that keeps its
-//! lease (`lease`) from the moment it is received.
+//! lease (`lease`) from the moment it is received. Beside them one task looks for terminate requests (`retire`).
 
 mod intake;
 mod job;
 mod lease;
+mod retire;
 
 use crate::edge::bucket::Bucket;
 use crate::edge::engine::Engine;
@@ -26,6 +27,7 @@ pub struct Edges {
     pub requests: Queue,
     pub dead: Queue,
     pub responses: Queue,
+    pub terminate_requests: Queue,
     pub notices: Queue,
     pub input: Bucket,
     pub output: Bucket,

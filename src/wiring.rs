@@ -156,6 +156,7 @@ pub fn app(config: &Config) -> Ended {
             requests: local.requests,
             dead: local.dead,
             responses: local.responses,
+            terminate_requests: local.terminate_requests,
             notices: local.notices,
             input: Bucket::Local(local.input),
             output: Bucket::Local(local.output),

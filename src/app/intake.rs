@@ -2,6 +2,7 @@
 //! start, give back or end comes out.
 
 use super::job::{Done, Job, JobEnding};
+use super::retire::{Looking, Order};
 use super::{App, Edges, Settings, Tally};
 use crate::edge::host::Ending;
 use crate::edge::queue::{Delivery, MAX_WAIT};
@@ -12,11 +13,15 @@ use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 /// After a failed receive.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
+/// How long the terminate request in hand may take to be given back when the process ends.
+const LAST_ORDER: Duration = Duration::from_secs(2);
+/// More than the state machine orders before the first is carried out.
+const ORDERS: usize = 8;
 
 /// A receive under way. It is never dropped half-way: `stop` ends it early.
 struct Poll {
@@ -37,6 +42,14 @@ struct Intake {
     next: JobId,
     tally: Tally,
     done: mpsc::Sender<Done>,
+    looking: Looks,
+}
+
+/// What steers the task that looks for terminate requests.
+struct Looks {
+    wanted: watch::Sender<bool>,
+    empty: Arc<Notify>,
+    orders: mpsc::Sender<Order>,
 }
 
 /// Runs the app tier until it is stopped or must end. The engine is warm already. Ends the host's process.
@@ -47,18 +60,35 @@ pub async fn run(edges: Edges, settings: Settings) {
     // room for every job's end: a slot holds two at most, a poll brings ten
     let (done, ended) = mpsc::channel(app.settings.sessions * 2 + 16);
     let worker = Worker::new(app.settings.sessions);
-    let mut intake = Intake { app, worker, jobs: BTreeMap::new(), next: 0, tally: Tally::default(), done };
-    let end = intake.serve(ended, boot).await;
-    intake.app.report(WorkerState::Stopping, intake.tally, 0, boot).await;
-    intake.app.end(match end {
+    let (looking, told, over) = look(&app);
+    let mut intake = Intake { app, worker, jobs: BTreeMap::new(), next: 0, tally: Tally::default(), done, looking };
+    let end = intake.serve(ended, told, boot).await;
+    let Intake { app, tally, looking, .. } = intake;
+    drop(looking);
+    let _ = tokio::time::timeout(LAST_ORDER, over).await;
+    app.report(WorkerState::Stopping, tally, 0, boot).await;
+    app.end(match end {
         End::Drained => Ending::Drained,
         End::Stuck => Ending::Stuck,
         End::Retired => Ending::Retired,
     });
 }
 
+/// Starts looking for terminate requests: what steers that, what it tells, and its end.
+fn look(app: &App) -> (Looks, mpsc::Receiver<Event>, oneshot::Receiver<()>) {
+    let ((wanted, want), empty) = (watch::channel(true), Arc::new(Notify::new()));
+    let ((orders, order), (events, told)) = (mpsc::channel(ORDERS), mpsc::channel(1));
+    let looking = Looking { app: app.clone(), wanted: want, empty: empty.clone(), events, orders: order };
+    let (ended, over) = oneshot::channel();
+    app.edges.host.spawn("terminate-look", async move {
+        looking.run().await;
+        let _ = ended.send(());
+    });
+    (Looks { wanted, empty, orders }, told, over)
+}
+
 impl Intake {
-    async fn serve(&mut self, mut ended: mpsc::Receiver<Done>, boot: Duration) -> End {
+    async fn serve(&mut self, mut ended: mpsc::Receiver<Done>, mut told: mpsc::Receiver<Event>, boot: Duration) -> End {
         let stop = self.app.edges.host.stop.clone();
         let mut poll: Option<Poll> = None;
         let mut stopping = false;
@@ -74,6 +104,7 @@ impl Intake {
                     self.settle_poll(&mut poll).await.or_else(|| self.on(Event::Stop))
                 }
                 Some(done) = ended.recv() => self.finished(&done),
+                Some(event) = told.recv() => self.told(event),
                 received = receive(&mut poll), if poll.is_some() => self.received(received),
                 _ = reports.tick() => { self.app.report(WorkerState::Ready, self.tally, self.worker.in_hand(), boot).await; None }
             };
@@ -121,8 +152,27 @@ impl Intake {
             tracing::warn!(error = %e, "receiving failed");
             Vec::new()
         });
+        if deliveries.is_empty() {
+            self.looking.empty.notify_one();
+        }
         let delivered = deliveries.into_iter().map(|delivery| self.take(delivery)).collect();
         self.on(Event::Polled(delivered))
+    }
+
+    /// What the task that looks for terminate requests has to tell.
+    fn told(&mut self, event: Event) -> Option<End> {
+        let lost = event == Event::RequestLost && self.worker.holds_request();
+        let end = self.on(event);
+        if lost && !self.worker.holds_request() {
+            self.order(Order::Forget);
+        }
+        end
+    }
+
+    fn order(&self, order: Order) {
+        if self.looking.orders.try_send(order).is_err() {
+            tracing::error!(?order, "an order about a terminate request is lost");
+        }
     }
 
     /// Gives a delivery its task, which keeps the lease from now on.
@@ -168,9 +218,13 @@ impl Intake {
                     }
                 }
                 Effect::End(reason) => end = Some(reason),
-                Effect::JudgeAgain | Effect::Confirm | Effect::DeleteRequest | Effect::GiveRequestBack => {}
+                Effect::JudgeAgain => self.order(Order::JudgeAgain),
+                Effect::Confirm => self.order(Order::Confirm),
+                Effect::DeleteRequest => self.order(Order::Delete),
+                Effect::GiveRequestBack => self.order(Order::GiveBack),
             }
         }
+        self.looking.wanted.send_if_modified(|wanted| std::mem::replace(wanted, self.worker.looks()) != *wanted);
         end
     }
 }

@@ -10,4 +10,5 @@ mod crash;
 mod dependence;
 mod http;
 mod model;
+mod retire;
 mod support;
