@@ -6,10 +6,15 @@
 
 pub mod bucket;
 pub mod disk;
+pub mod engine;
+pub mod fleet;
 pub mod host;
 pub mod queue;
 
+use host::Host;
 use std::fmt;
+use std::future::Future;
+use std::time::Duration;
 
 /// What went wrong at an edge, as far as a caller has to tell cases apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,4 +91,27 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.source.as_deref().map(|e| e as _)
     }
+}
+
+/// First pause between two tries of a call; each further one is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// How often a call is tried in all.
+const TRIES: u32 = 5;
+
+/// Repeats a call that failed in a way that may pass, with growing pauses and jitter. Only for calls whose repetition
+/// does no harm.
+pub async fn retry<T, F>(host: &Host, mut call: impl FnMut() -> F) -> Result<T>
+where
+    F: Future<Output = Result<T>>,
+{
+    let mut pause = FIRST_PAUSE;
+    for _ in 1..TRIES {
+        match call().await {
+            Err(e) if e.retryable() => tracing::debug!(error = %e, "will be tried again"),
+            other => return other,
+        }
+        tokio::time::sleep(pause.mul_f64(0.5 + host.entropy.fraction())).await;
+        pause *= 2;
+    }
+    call().await
 }

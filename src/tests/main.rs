@@ -1,4 +1,14 @@
 //! Integration tests.
-#![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test that panics has failed, and runs in real time"
+)]
 
 mod contract;
+mod crash;
+mod dependence;
+mod http;
+mod model;
+mod retire;
+mod support;

@@ -119,6 +119,16 @@ impl Answer {
         })
     }
 
+    /// With the sha256 of the bytes that failed.
+    #[must_use]
+    pub fn of_bytes(mut self, of: String) -> Answer {
+        match &mut self {
+            Answer::Failed(f) => f.sha256 = Some(of),
+            Answer::Classified(c) => c.sha256 = of,
+        }
+        self
+    }
+
     pub fn request_id(&self) -> RequestId {
         match self {
             Answer::Classified(c) => c.request_id,

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use std::fmt;
+use std::fmt::{self, Write};
 use std::str::FromStr;
 use uuid::Uuid;
 
@@ -112,7 +112,10 @@ fn encode(name: &str) -> String {
     for byte in name.bytes() {
         match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-' => out.push(char::from(byte)),
-            _ => out.push_str(&format!("%{byte:02X}")),
+            _ => {
+                // writing to a string does not fail
+                let _ = write!(out, "%{byte:02X}");
+            }
         }
     }
     if out.len() > MAX_KEY_NAME {
@@ -129,7 +132,9 @@ fn encode(name: &str) -> String {
 }
 
 fn short_hash(name: &str) -> String {
-    Sha256::digest(name.as_bytes())[..4].iter().map(|b| format!("{b:02x}")).collect()
+    let hash: [u8; 32] = Sha256::digest(name.as_bytes()).into();
+    let [a, b, c, d, ..] = hash;
+    format!("{:08x}", u32::from_be_bytes([a, b, c, d]))
 }
 
 #[cfg(test)]

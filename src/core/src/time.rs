@@ -16,11 +16,13 @@ impl Timestamp {
     }
 
     /// This instant moved into the future, saturating.
+    #[must_use]
     pub fn plus(self, span: Duration) -> Timestamp {
         Timestamp(self.0.saturating_add(span.as_millis().min(u128::from(u64::MAX)) as u64))
     }
 
     /// This instant moved into the past, zero at the least.
+    #[must_use]
     pub fn minus(self, span: Duration) -> Timestamp {
         Timestamp(self.0.saturating_sub(span.as_millis().min(u128::from(u64::MAX)) as u64))
     }

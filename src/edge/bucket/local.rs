@@ -35,8 +35,8 @@ impl Bucket {
         Ok(Bucket { files: Arc::new(Files::open(root, clock)?), pool: Arc::new(Pool::new(name)) })
     }
 
-    /// Removes what unfinished writes have left behind: those of one process that has ended, or all of them where
-    /// nobody else has the bucket open. How many there were.
+    /// Removes what unfinished writes have left behind: those of one process that has ended, or of all
+    /// that have. How many there were.
     pub async fn sweep_temporary(&self, pid: Option<u32>) -> Result<usize> {
         const OPERATION: &str = "bucket.sweep_temporary";
         self.run(OPERATION, move |files| files.sweep_temporary(pid).map_err(|e| Error::io(OPERATION, "the bucket", e)))

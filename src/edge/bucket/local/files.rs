@@ -40,6 +40,12 @@ pub(super) struct Files {
     settled: Mutex<BTreeSet<PathBuf>>,
 }
 
+/// Whether there is a process of this number. A later one with the same number only delays a sweep.
+fn is_running(pid: u32) -> bool {
+    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
+    pid.is_some_and(|pid| rustix::process::test_kill_process(pid) != Err(rustix::io::Errno::SRCH))
+}
+
 /// How a finished file comes to its name.
 #[derive(Clone, Copy)]
 enum Placing {
@@ -127,13 +133,16 @@ impl Files {
         Ok(())
     }
 
-    /// Removes what unfinished writes have left: those of one process that is gone, or all.
+    /// Removes what unfinished writes have left: those of one process that is gone, or of all that are.
     pub(super) fn sweep_temporary(&self, pid: Option<u32>) -> io::Result<usize> {
-        let beginning = pid.map(|pid| format!("{pid}-")).unwrap_or_default();
         let mut removed = 0;
         for entry in fs::read_dir(self.root.join(PRIVATE))? {
             let entry = entry?;
-            if entry.file_name().to_string_lossy().starts_with(&beginning) {
+            let name = entry.file_name();
+            let writer = name.to_string_lossy().split('-').next().and_then(|pid| pid.parse::<u32>().ok());
+            // an orphan of a killed parent, and we ourselves, may be in the middle of a write
+            let left = pid.map_or_else(|| !writer.is_some_and(is_running), |pid| writer == Some(pid));
+            if left {
                 let path = entry.path();
                 match if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) } {
                     Ok(()) => removed += 1,

@@ -1,0 +1,238 @@
+//! The only receiver of an app-tier process. Owns the worker's state machine: deliveries and ended jobs go in, what to
+//! start, give back or end comes out.
+
+use super::job::{Done, Job, JobEnding};
+use super::retire::{Looking, Order};
+use super::{App, Edges, Settings, Tally};
+use crate::edge::host::Ending;
+use crate::edge::queue::{Delivery, MAX_WAIT};
+use crate::edge::{self};
+use bellows_core::message::WorkerState;
+use bellows_core::worker::{Delivered, Effect, End, Event, JobId, Worker};
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+/// After a failed receive.
+const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
+/// How long the terminate request in hand may take to be given back when the process ends.
+const LAST_ORDER: Duration = Duration::from_secs(2);
+/// More than the state machine orders before the first is carried out.
+const ORDERS: usize = 8;
+
+/// A receive under way. It is never dropped half-way: `stop` ends it early.
+struct Poll {
+    call: Pin<Box<dyn Future<Output = edge::Result<Vec<Delivery>>> + Send>>,
+    stop: CancellationToken,
+}
+
+/// What steers one job.
+struct Handle {
+    start: Option<oneshot::Sender<()>>,
+    abandon: CancellationToken,
+}
+
+struct Intake {
+    app: App,
+    worker: Worker,
+    jobs: BTreeMap<JobId, Handle>,
+    next: JobId,
+    tally: Tally,
+    done: mpsc::Sender<Done>,
+    looking: Looks,
+}
+
+/// What steers the task that looks for terminate requests.
+struct Looks {
+    wanted: watch::Sender<bool>,
+    empty: Arc<Notify>,
+    orders: mpsc::Sender<Order>,
+}
+
+/// Runs the app tier until it is stopped or must end. The engine is warm already. Ends the host's process.
+pub async fn run(edges: Edges, settings: Settings) {
+    let app = App { edges: Arc::new(edges), settings: Arc::new(settings) };
+    let boot = app.settings.started.elapsed();
+    app.report(WorkerState::Ready, Tally::default(), 0, boot).await;
+    // room for every job's end: a slot holds two at most, a poll brings ten
+    let (done, ended) = mpsc::channel(app.settings.sessions * 2 + 16);
+    let worker = Worker::new(app.settings.sessions);
+    let (looking, told, over) = look(&app);
+    let mut intake = Intake { app, worker, jobs: BTreeMap::new(), next: 0, tally: Tally::default(), done, looking };
+    let end = intake.serve(ended, told, boot).await;
+    let Intake { app, tally, looking, .. } = intake;
+    drop(looking);
+    let _ = tokio::time::timeout(LAST_ORDER, over).await;
+    app.report(WorkerState::Stopping, tally, 0, boot).await;
+    app.end(match end {
+        End::Drained => Ending::Drained,
+        End::Stuck => Ending::Stuck,
+        End::Retired => Ending::Retired,
+    });
+}
+
+/// Starts looking for terminate requests: what steers that, what it tells, and its end.
+fn look(app: &App) -> (Looks, mpsc::Receiver<Event>, oneshot::Receiver<()>) {
+    let ((wanted, want), empty) = (watch::channel(true), Arc::new(Notify::new()));
+    let ((orders, order), (events, told)) = (mpsc::channel(ORDERS), mpsc::channel(1));
+    let looking = Looking { app: app.clone(), wanted: want, empty: empty.clone(), events, orders: order };
+    let (ended, over) = oneshot::channel();
+    app.edges.host.spawn("terminate-look", async move {
+        looking.run().await;
+        let _ = ended.send(());
+    });
+    (Looks { wanted, empty, orders }, told, over)
+}
+
+impl Intake {
+    async fn serve(&mut self, mut ended: mpsc::Receiver<Done>, mut told: mpsc::Receiver<Event>, boot: Duration) -> End {
+        let stop = self.app.edges.host.stop.clone();
+        let mut poll: Option<Poll> = None;
+        let mut stopping = false;
+        let mut reports = tokio::time::interval(self.app.settings.report_every);
+        reports.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        reports.reset();
+        loop {
+            self.keep_polling(&mut poll);
+            let end = tokio::select! {
+                biased;
+                () = stop.cancelled(), if !stopping => {
+                    stopping = true;
+                    self.settle_poll(&mut poll).await.or_else(|| self.on(Event::Stop))
+                }
+                Some(done) = ended.recv() => self.finished(&done),
+                Some(event) = told.recv() => self.told(event),
+                received = receive(&mut poll), if poll.is_some() => self.received(received),
+                _ = reports.tick() => { self.app.report(WorkerState::Ready, self.tally, self.worker.in_hand(), boot).await; None }
+            };
+            if let Some(end) = end {
+                return end;
+            }
+        }
+    }
+
+    /// Starts a receive where there is room and none is under way; ends one that asks for more than there is room for.
+    fn keep_polling(&mut self, poll: &mut Option<Poll>) {
+        if let Some(poll) = poll {
+            if self.worker.must_end_poll() {
+                poll.stop.cancel();
+            }
+            return;
+        }
+        let Some(room) = self.worker.ask() else { return };
+        let (queue, stop) = (self.app.edges.requests.clone(), CancellationToken::new());
+        let token = stop.clone();
+        let call = Box::pin(async move {
+            let received = queue.receive(room, MAX_WAIT, &token).await;
+            if received.is_err() {
+                let _ = tokio::time::timeout(PAUSE_AFTER_ERROR, token.cancelled()).await;
+            }
+            received
+        });
+        *poll = Some(Poll { call, stop });
+    }
+
+    /// Ends a receive under way and takes what it still brings.
+    async fn settle_poll(&mut self, poll: &mut Option<Poll>) -> Option<End> {
+        if poll.is_none() {
+            return None;
+        }
+        if let Some(poll) = poll {
+            poll.stop.cancel();
+        }
+        let received = receive(poll).await;
+        self.received(received)
+    }
+
+    fn received(&mut self, received: edge::Result<Vec<Delivery>>) -> Option<End> {
+        let deliveries = received.unwrap_or_else(|e| {
+            tracing::warn!(error = %e, "receiving failed");
+            Vec::new()
+        });
+        if deliveries.is_empty() {
+            self.looking.empty.notify_one();
+        }
+        let delivered = deliveries.into_iter().map(|delivery| self.take(delivery)).collect();
+        self.on(Event::Polled(delivered))
+    }
+
+    /// What the task that looks for terminate requests has to tell.
+    fn told(&mut self, event: Event) -> Option<End> {
+        let lost = event == Event::RequestLost && self.worker.holds_request();
+        let end = self.on(event);
+        if lost && !self.worker.holds_request() {
+            self.order(Order::Forget);
+        }
+        end
+    }
+
+    fn order(&self, order: Order) {
+        if self.looking.orders.try_send(order).is_err() {
+            tracing::error!(?order, "an order about a terminate request is lost");
+        }
+    }
+
+    /// Gives a delivery its task, which keeps the lease from now on.
+    fn take(&mut self, delivery: Delivery) -> Delivered {
+        self.next += 1;
+        let (job, redelivered) = (self.next, delivery.receive_count > 1);
+        let ((start, started), abandon) = (oneshot::channel(), CancellationToken::new());
+        self.jobs.insert(job, Handle { start: Some(start), abandon: abandon.clone() });
+        let work = Job { app: self.app.clone(), id: job, delivery, start: started, abandon };
+        let done = self.done.clone();
+        self.app.edges.host.spawn("job", async move {
+            let over = work.run().await;
+            // fails only where the intake is gone, and then nobody needs to know
+            let _ = done.send(over).await;
+        });
+        Delivered { job, redelivered }
+    }
+
+    fn finished(&mut self, done: &Done) -> Option<End> {
+        self.jobs.remove(&done.job);
+        done.count(&mut self.tally);
+        self.on(match done.ending {
+            JobEnding::Overdue => {
+                tracing::error!("a job passed its deadline: this process ends and is started anew");
+                Event::Overdue { job: done.job }
+            }
+            _ => Event::Finished { job: done.job, service: done.service, elsewhere: done.elsewhere },
+        })
+    }
+
+    fn on(&mut self, event: Event) -> Option<End> {
+        let mut end = None;
+        for effect in self.worker.on(event) {
+            match effect {
+                Effect::Start(job) => {
+                    if let Some(start) = self.jobs.get_mut(&job).and_then(|handle| handle.start.take()) {
+                        let _ = start.send(());
+                    }
+                }
+                Effect::GiveBack(job) => {
+                    if let Some(handle) = self.jobs.get(&job) {
+                        handle.abandon.cancel();
+                    }
+                }
+                Effect::End(reason) => end = Some(reason),
+                Effect::JudgeAgain => self.order(Order::JudgeAgain),
+                Effect::Confirm => self.order(Order::Confirm),
+                Effect::DeleteRequest => self.order(Order::Delete),
+                Effect::GiveRequestBack => self.order(Order::GiveBack),
+            }
+        }
+        self.looking.wanted.send_if_modified(|wanted| std::mem::replace(wanted, self.worker.looks()) != *wanted);
+        end
+    }
+}
+
+/// The result of the receive under way; leaves none.
+async fn receive(poll: &mut Option<Poll>) -> edge::Result<Vec<Delivery>> {
+    let Some(current) = poll else { return std::future::pending().await };
+    let received = current.call.as_mut().await;
+    *poll = None;
+    received
+}

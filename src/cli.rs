@@ -1,0 +1,94 @@
+//! The commands. One file a subcommand, wiring only.
+
+pub mod check_config;
+pub mod classify;
+pub mod health;
+pub mod model;
+pub mod run;
+
+use crate::config::{Config, ConfigArgs, Pull};
+use crate::exit::Exit;
+use crate::model::error::Blame;
+use crate::model::{ModelSettings, PullPolicy};
+use crate::{telemetry, wiring};
+use clap::{Args, Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Elastic image recognition: photographs in, labels out.
+///
+/// Without a command: run the service.
+#[derive(Debug, Parser)]
+#[command(name = "bellows", version, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    #[command(flatten)]
+    config: ConfigArgs,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the service (the role comes from the configuration)
+    Run(ConfigArgs),
+    /// Classify images, without a server
+    Classify(Configured<classify::Args>),
+    /// List, fetch and check models
+    Model(Configured<model::Args>),
+    /// Print every effective setting with its origin
+    CheckConfig(check_config::CheckConfig),
+    /// Ask whether the service here is ready: exit 0, or 69 with the reason
+    Health(health::Health),
+}
+
+/// A command's own arguments, and where its settings come from.
+#[derive(Debug, Args)]
+struct Configured<A: Args> {
+    #[command(flatten)]
+    config: ConfigArgs,
+    #[command(flatten)]
+    args: A,
+}
+
+/// Runs a command that needs the model only; which says how it went.
+fn with_model(config: &ConfigArgs, run: impl FnOnce(&ModelSettings) -> crate::model::Result<Exit>) -> Exit {
+    let config = match Config::load(&config.sources()) {
+        Ok(loaded) => loaded.config,
+        Err(e) => {
+            eprintln!("{e}");
+            return Exit::Configuration;
+        }
+    };
+    telemetry::init(config.log.format, &config.log.level);
+    let pull = if config.model.pull == Pull::Never { PullPolicy::Never } else { PullPolicy::Missing };
+    match run(&wiring::model_settings(&config, pull)) {
+        Ok(exit) => exit,
+        Err(e) => {
+            eprintln!("bellows: {e}\n{}", e.remedy());
+            match e.blame() {
+                Blame::Usage => Exit::Usage,
+                Blame::Configuration => Exit::Configuration,
+                Blame::Unavailable => Exit::Unavailable,
+            }
+        }
+    }
+}
+
+/// Runs the command.
+pub fn run(cli: Cli) -> Exit {
+    match cli.command {
+        None => run::run(&cli.config),
+        Some(Command::Run(config)) => run::run(&config),
+        Some(Command::Classify(Configured { config, args })) => with_model(&config, |m| classify::run(&args, m)),
+        Some(Command::Model(Configured { config, args })) => with_model(&config, |m| model::run(&args, m)),
+        Some(Command::CheckConfig(args)) => check_config::run(&args),
+        Some(Command::Health(args)) => health::run(&args),
+    }
+}
+
+/// Prints what clap has to say. Help and version are no mistakes.
+pub fn usage(error: &clap::Error) -> ExitCode {
+    let code = if error.use_stderr() { Exit::Usage } else { Exit::Success };
+    // nobody to tell where standard output is gone
+    let _ = error.print();
+    code.into()
+}

@@ -1,0 +1,32 @@
+//! `bellows run`: the daemon. The role decides what is wired.
+
+use crate::config::{Backend, Config, ConfigArgs, Loaded, Role};
+use crate::exit::Exit;
+use crate::{telemetry, wiring};
+
+/// Loads the configuration and runs the role until it ends.
+pub fn run(args: &ConfigArgs) -> Exit {
+    let Loaded { config, .. } = match Config::load(&args.sources()) {
+        Ok(loaded) => loaded,
+        Err(e) => {
+            eprintln!("{e}");
+            return Exit::Configuration;
+        }
+    };
+    telemetry::init(config.log.format, &config.log.level);
+    for warning in config.warnings() {
+        tracing::warn!("{warning}");
+    }
+    if config.backend != Backend::Local {
+        eprintln!("bellows: backend = \"aws\" is not part of this build; expected \"local\"");
+        return Exit::Configuration;
+    }
+    let ended = match config.role {
+        Role::Web => wiring::web(&config, args),
+        Role::App => wiring::app(&config),
+    };
+    ended.unwrap_or_else(|e| {
+        eprintln!("bellows: {e}");
+        Exit::Unavailable
+    })
+}

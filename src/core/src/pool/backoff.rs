@@ -1,0 +1,81 @@
+//! Launches that fail: pauses that grow, and places without capacity that are left alone for a while.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Growing pauses between launches that fail, so that a broken launch does no harm.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Backoff {
+    failures: u32,
+}
+
+/// The pause after the first failure, doubled with each further one.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+impl Backoff {
+    /// Counts a failure: how long not to try.
+    pub fn failed(&mut self) -> Duration {
+        let pause = (FIRST_PAUSE * 2u32.saturating_pow(self.failures.min(16))).min(LONGEST_PAUSE);
+        self.failures = self.failures.saturating_add(1);
+        pause
+    }
+
+    pub fn succeeded(&mut self) {
+        self.failures = 0;
+    }
+}
+
+/// Where a launch may go: a machine type in a zone.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    pub instance_type: String,
+    pub zone: String,
+}
+
+/// Places that had no capacity of late (Karpenter's habit): others are tried meanwhile.
+#[derive(Clone, Debug, Default)]
+pub struct Refusals(BTreeMap<Place, Duration>);
+
+/// How long a place without capacity is left alone.
+const REMEMBERED: Duration = Duration::from_mins(3);
+
+impl Refusals {
+    /// `place` had no capacity at `now`.
+    pub fn refused(&mut self, place: Place, now: Duration) {
+        self.0.retain(|_, at| now.saturating_sub(*at) < REMEMBERED);
+        self.0.insert(place, now);
+    }
+
+    /// The first of `places`, best first, that has not refused of late; none: wait, everything is full.
+    pub fn first_usable<'a>(&self, places: &'a [Place], now: Duration) -> Option<&'a Place> {
+        places.iter().find(|place| self.0.get(place).is_none_or(|at| now.saturating_sub(*at) >= REMEMBERED))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_a_bound_and_a_success_forgets_them() {
+        let mut backoff = Backoff::default();
+        let pauses: Vec<u64> = (0..10).map(|_| backoff.failed().as_millis() as u64).collect();
+        assert_eq!(pauses, [200, 400, 800, 1600, 3200, 6400, 12_800, 25_600, 30_000, 30_000]);
+        backoff.succeeded();
+        assert_eq!(backoff.failed(), FIRST_PAUSE);
+    }
+
+    #[test]
+    fn a_full_zone_blocks_no_other_and_is_tried_again() {
+        let place = |zone: &str| Place { instance_type: "c7g.large".into(), zone: zone.into() };
+        let (places, mut refusals) = ([place("a"), place("b")], Refusals::default());
+        let at = Duration::from_secs;
+        assert_eq!(refusals.first_usable(&places, at(0)), Some(&places[0]));
+        refusals.refused(place("a"), at(10));
+        assert_eq!(refusals.first_usable(&places, at(11)), Some(&places[1]));
+        refusals.refused(place("b"), at(20));
+        assert_eq!(refusals.first_usable(&places, at(189)), None);
+        assert_eq!(refusals.first_usable(&places, at(190)), Some(&places[0]));
+    }
+}

@@ -1,0 +1,376 @@
+//! Every instance the leader knows of, and its life as far as it was observed.
+//!
+//! booting → ready → retiring (it confirmed) → terminating → gone. Only observations move an instance: a launch's
+//! answer, a list, a report, a confirmation; never the fact that we asked for something. Times are durations since
+//! this process started.
+
+use super::{AppTierId, Instance, InstanceId, Live, Named, State};
+use crate::control::{Control, Intent, Permit};
+use crate::message::{Report, WorkerState};
+use crate::pool::LaunchToken;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// How long an instance that no list shows still counts, where lists are right only in the end (EC2). Zero where they
+/// are exact.
+pub const UNLISTED_GRACE: Duration = Duration::from_mins(10);
+/// How long the ends of instances are remembered: confirmations come late and twice, and stale lists show the dead.
+const REMEMBERED: Duration = Duration::from_mins(30);
+/// An instance that was asked to end and is still listed is asked again after this.
+const ASK_AGAIN: Duration = Duration::from_secs(10);
+/// Shortest time to register in.
+const LEAST_REGISTRATION: Duration = Duration::from_mins(5);
+
+/// Where an instance stands in its life. Moves down this list, except that a worker that says it is stopping without
+/// having confirmed (its process is restarted on the same machine) is booting again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Life {
+    Booting,
+    Ready,
+    Retiring,
+    Terminating,
+    Gone,
+}
+
+/// What is known of one instance.
+#[derive(Clone, Debug)]
+pub struct Member {
+    pub app_tier_id: AppTierId,
+    pub life: Life,
+    /// When we first knew of it, and whether that was the answer to a launch of ours.
+    since: Duration,
+    launched_by_us: bool,
+    /// When it last became booting.
+    booting_since: Duration,
+    unlisted_since: Option<Duration>,
+    ended_at: Duration,
+    asked_at: Option<Duration>,
+    report: Option<LastReport>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct LastReport {
+    at: Duration,
+    slots: u32,
+    jobs: u64,
+    busy_ms: u64,
+    /// When a report last showed work.
+    worked_at: Duration,
+}
+
+/// What a report told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// It is ready for the first time; `boot` is the time from its launch, where we saw that.
+    Registered {
+        boot: Option<Duration>,
+    },
+    Known,
+    /// Not one of ours: counted and ignored.
+    NotOurs,
+}
+
+/// What a confirmation told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stopped {
+    /// It has stopped: end it.
+    Now,
+    /// We knew, or it is gone already: nothing to do.
+    Already,
+    /// Not one of ours: counted and ignored.
+    NotOurs,
+}
+
+/// Why an instance is to be ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cause {
+    /// It confirmed that it has stopped.
+    Confirmed,
+    /// It never became ready.
+    NeverRegistered,
+    /// It has not reported for too long.
+    Hung,
+}
+
+/// When an instance is given up. What it holds comes back by visibility.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deadlines {
+    pub register: Duration,
+    pub hung: Duration,
+}
+
+impl Deadlines {
+    /// Three boots (p90), at least five minutes, to register; six report intervals without a word.
+    pub fn new(boot_p90: Duration, report_every: Duration) -> Deadlines {
+        Deadlines { register: boot_p90.saturating_mul(3).max(LEAST_REGISTRATION), hung: report_every.saturating_mul(6) }
+    }
+}
+
+/// All instances the leader knows of.
+#[derive(Clone, Debug)]
+pub struct Roster {
+    grace: Duration,
+    members: BTreeMap<InstanceId, Member>,
+    /// When each launch was seen to be settled.
+    settled: BTreeMap<LaunchToken, Duration>,
+    listed_at: Option<Duration>,
+    /// When all reports that had been sent were last read.
+    drained_at: Option<Duration>,
+    took_over: Duration,
+}
+
+impl Roster {
+    /// What a new leader knows: the instances that the control object names. All times of grace begin anew, since
+    /// clocks of two leaders are not compared.
+    pub fn new(control: &Control, grace: Duration, now: Duration) -> Roster {
+        let mut roster = Roster {
+            grace,
+            members: BTreeMap::new(),
+            settled: BTreeMap::new(),
+            listed_at: None,
+            drained_at: None,
+            took_over: now,
+        };
+        for intent in control.intents.iter().filter(|intent| intent.settled || !intent.instances.is_empty()) {
+            for named in &intent.instances {
+                roster.meet(named, false, now);
+            }
+            roster.settled.insert(intent.token, now);
+        }
+        roster
+    }
+
+    pub fn members(&self) -> impl Iterator<Item = (&InstanceId, &Member)> {
+        self.members.iter().filter(|(_, member)| member.life != Life::Gone)
+    }
+
+    /// How old the last good list is; none: there was none yet.
+    pub fn list_age(&self, now: Duration) -> Option<Duration> {
+        self.listed_at.map(|at| now.saturating_sub(at))
+    }
+
+    fn meet(&mut self, named: &Named, launched_by_us: bool, now: Duration) -> &mut Member {
+        self.members.entry(named.instance_id.clone()).or_insert_with(|| Member {
+            app_tier_id: named.app_tier_id,
+            life: Life::Booting,
+            since: now,
+            launched_by_us,
+            booting_since: now,
+            unlisted_since: None,
+            ended_at: now,
+            asked_at: None,
+            report: None,
+        })
+    }
+
+    /// A launch brought these instances. Called by [`crate::control::Leader::settle`].
+    pub(crate) fn launched(&mut self, token: LaunchToken, named: &[Named], now: Duration) {
+        self.settled.entry(token).or_insert(now);
+        for named in named {
+            self.meet(named, true, now);
+        }
+    }
+
+    /// The fleet was listed by a call that began at `started` (a list that failed is not told: it is no empty list).
+    /// Returns who came to its end, and in which life it stood before: one that never got ready is a failed launch.
+    pub fn listed(&mut self, listed: &[Instance], started: Duration, now: Duration) -> Vec<(InstanceId, Life)> {
+        self.listed_at = Some(started);
+        let mut ended = Vec::new();
+        // a list that was under way while an instance came says nothing about it
+        for member in self.members.values_mut().filter(|member| member.since < started) {
+            member.unlisted_since.get_or_insert(started);
+        }
+        for instance in listed {
+            // somebody else's dead are none of our business
+            if instance.state == State::Terminated && !self.members.contains_key(&instance.instance_id) {
+                continue;
+            }
+            let member = self.meet(&Named::from(instance), false, now);
+            member.unlisted_since = None;
+            let life = match instance.state {
+                State::Pending | State::Running => member.life,
+                State::ShuttingDown => Life::Terminating,
+                State::Terminated => Life::Gone,
+            };
+            if member.advance(life, now) {
+                ended.push((instance.instance_id.clone(), member.life));
+                member.life = Life::Gone;
+            }
+        }
+        for (instance_id, member) in &mut self.members {
+            let lost = member.unlisted_since.is_some_and(|since| now.saturating_sub(since) >= self.grace);
+            if lost && member.advance(Life::Gone, now) {
+                ended.push((instance_id.clone(), member.life));
+                member.life = Life::Gone;
+            }
+        }
+        self.members.retain(|_, m| m.life != Life::Gone || now.saturating_sub(m.ended_at) < REMEMBERED);
+        ended
+    }
+
+    /// A worker reported.
+    pub fn reported(&mut self, report: &Report, now: Duration) -> Heard {
+        let Some(member) = self.members.get_mut(&report.instance_id) else { return Heard::NotOurs };
+        if member.app_tier_id != report.app_tier_id {
+            return Heard::NotOurs;
+        }
+        let first = member.report.is_none();
+        let worked_at = match member.report {
+            Some(last) if last.jobs == report.jobs && last.busy_ms == report.busy_ms && report.in_hand == 0 => {
+                last.worked_at
+            }
+            _ => now,
+        };
+        let (slots, jobs, busy_ms) = (report.slots.max(1), report.jobs, report.busy_ms);
+        member.report = Some(LastReport { at: now, slots, jobs, busy_ms, worked_at });
+        match (report.state, member.life) {
+            (WorkerState::Ready, Life::Booting) => {
+                member.life = Life::Ready;
+                if first {
+                    let boot = member.launched_by_us.then(|| now.saturating_sub(member.since));
+                    return Heard::Registered { boot };
+                }
+            }
+            (WorkerState::Stopping, Life::Ready) => {
+                member.life = Life::Booting;
+                member.booting_since = now;
+            }
+            _ => {}
+        }
+        Heard::Known
+    }
+
+    /// The queue of reports was read until it was empty, by a receive that began at `now`: whoever was silent until
+    /// then is silent indeed.
+    pub fn drained(&mut self, now: Duration) {
+        self.drained_at = Some(now);
+    }
+
+    /// A worker says that it has stopped. Called by [`crate::retire::Requests::confirm`].
+    pub(crate) fn confirmed(&mut self, app_tier_id: AppTierId, instance_id: &InstanceId) -> Stopped {
+        match self.members.get_mut(instance_id) {
+            Some(member) if member.app_tier_id == app_tier_id => {
+                if member.life >= Life::Retiring {
+                    return Stopped::Already;
+                }
+                member.life = Life::Retiring;
+                Stopped::Now
+            }
+            _ => Stopped::NotOurs,
+        }
+    }
+
+    /// Who is to be ended now, and why; not those that were asked a moment ago. Say [`Roster::asked`] of each.
+    pub fn ends(&self, permit: &Permit, deadlines: Deadlines, now: Duration) -> Vec<(InstanceId, Cause)> {
+        if !permit.holds(now) {
+            return Vec::new();
+        }
+        let asked = |m: &Member| m.asked_at.is_some_and(|at| now.saturating_sub(at) < ASK_AGAIN);
+        let due = self.members.iter().filter(|(_, member)| !asked(member));
+        due.filter_map(|(id, m)| Some((id.clone(), self.cause(m, deadlines)?))).collect()
+    }
+
+    fn cause(&self, member: &Member, deadlines: Deadlines) -> Option<Cause> {
+        // a report that we could not read is no silence
+        let silent = |since, span| self.drained_at.is_some_and(|at| at.saturating_sub(since) >= span);
+        match member.life {
+            Life::Retiring => Some(Cause::Confirmed),
+            Life::Booting => silent(member.booting_since, deadlines.register).then_some(Cause::NeverRegistered),
+            Life::Ready => {
+                let last = member.report.map_or(self.took_over, |report| report.at).max(self.took_over);
+                silent(last, deadlines.hung).then_some(Cause::Hung)
+            }
+            Life::Terminating | Life::Gone => None,
+        }
+    }
+
+    /// The fleet was asked to end this instance. Moves nothing: only what is observed does.
+    pub fn asked(&mut self, instance_id: &InstanceId, now: Duration) {
+        if let Some(member) = self.members.get_mut(instance_id) {
+            member.asked_at = Some(now);
+        }
+    }
+
+    /// Whether nothing is left of a launch: settled, its instances gone, its ids free.
+    pub fn is_over(&self, intent: &Intent, now: Duration) -> bool {
+        let gone = |id: &InstanceId| self.members.get(id).is_none_or(|member| member.life == Life::Gone);
+        intent.settled
+            && intent.instances.iter().all(|named| gone(&named.instance_id))
+            && (intent.ids_without_instance().next().is_none() || self.has_waited(intent, now))
+    }
+
+    /// A launch is over: see [`crate::control::Leader::prune`].
+    pub(crate) fn forget_launch(&mut self, token: LaunchToken) {
+        self.settled.remove(&token);
+    }
+
+    /// Whether the time of grace since a launch was settled has passed.
+    fn has_waited(&self, intent: &Intent, now: Duration) -> bool {
+        self.settled.get(&intent.token).is_some_and(|at| now.saturating_sub(*at) >= self.grace)
+    }
+
+    /// Who counts against the maximum. `intents` are those of [`crate::control::Leader::control`].
+    pub fn live(&self, intents: &[Intent], now: Duration) -> Live {
+        let mut live = Live { known: self.listed_at.is_some(), ..Live::default() };
+        let mut holders: BTreeMap<AppTierId, Vec<InstanceId>> = BTreeMap::new();
+        for (instance_id, member) in self.members() {
+            match member.life {
+                Life::Booting => live.booting += 1,
+                Life::Ready => live.ready += 1,
+                Life::Retiring => live.retiring += 1,
+                Life::Terminating | Life::Gone => live.terminating += 1,
+            }
+            holders.entry(member.app_tier_id).or_default().push(instance_id.clone());
+        }
+        live.used = holders.keys().copied().collect();
+        for intent in intents.iter().filter(|intent| !intent.settled || !self.has_waited(intent, now)) {
+            for id in intent.ids_without_instance() {
+                if live.used.insert(id) {
+                    live.intended += 1;
+                }
+            }
+        }
+        holders.retain(|_, holders| holders.len() > 1);
+        live.conflicts = holders;
+        live
+    }
+
+    /// For how long every slot that works has been seen to receive nothing; none where none works, or one boots.
+    pub fn quiet(&self) -> Option<Duration> {
+        let mut quiet = None;
+        for (_, member) in self.members() {
+            match (member.life, member.report) {
+                (Life::Booting, _) | (Life::Ready, None) => return None,
+                (Life::Ready, Some(report)) => {
+                    let this = report.at.saturating_sub(report.worked_at);
+                    quiet = Some(quiet.map_or(this, |quiet: Duration| quiet.min(this)));
+                }
+                _ => {}
+            }
+        }
+        quiet
+    }
+
+    /// Images an instance works on at once: the least that a working one reports, `configured` where none has.
+    pub fn slots(&self, configured: u32) -> u32 {
+        let reported = self.members().filter(|(_, m)| m.life == Life::Ready).filter_map(|(_, m)| m.report);
+        reported.map(|report| report.slots).min().unwrap_or(configured).max(1)
+    }
+}
+
+impl Member {
+    /// Whether it comes to its end now; any other move forward is made. A life is never lived backwards.
+    fn advance(&mut self, to: Life, now: Duration) -> bool {
+        if to <= self.life {
+            return false;
+        }
+        if to == Life::Gone {
+            self.ended_at = now;
+            return true;
+        }
+        self.life = to;
+        false
+    }
+}

@@ -1,0 +1,116 @@
+use super::*;
+use proptest::prelude::*;
+
+mod retiring;
+
+const MS: Duration = Duration::from_millis(1);
+
+fn finished(job: JobId, service: Duration, elsewhere: Duration) -> Event {
+    Event::Finished { job, service, elsewhere }
+}
+
+fn done(job: JobId) -> Event {
+    finished(job, MS, MS)
+}
+
+/// Asks, and receives these messages.
+fn polled(worker: &mut Worker, brought: &[(JobId, bool)]) -> Vec<Effect> {
+    assert!(worker.ask().is_some_and(|asked| asked >= brought.len()), "{worker:?}");
+    worker.on(bring(brought))
+}
+
+fn bring(brought: &[(JobId, bool)]) -> Event {
+    Event::Polled(brought.iter().map(|(job, redelivered)| Delivered { job: *job, redelivered: *redelivered }).collect())
+}
+
+#[test]
+fn a_redelivered_message_is_worked_on_alone() {
+    let mut worker = Worker::new(2);
+    assert_eq!(polled(&mut worker, &[(1, false)]), [Effect::Start(1)]);
+    assert_eq!(polled(&mut worker, &[(2, true)]), []);
+    assert_eq!(worker.ask(), None, "no neighbour is taken while one waits to be alone");
+    assert_eq!(worker.on(done(1)), [Effect::Start(2)]);
+    assert_eq!(worker.ask(), None);
+    assert_eq!(worker.on(done(2)), []);
+    assert!(worker.ask().is_some());
+}
+
+#[test]
+fn a_redelivered_message_has_no_neighbour_from_its_own_receive() {
+    let mut worker = Worker::new(3);
+    assert_eq!(polled(&mut worker, &[(1, true), (2, false)]), [Effect::Start(2)]);
+    assert_eq!(worker.on(done(2)), [Effect::Start(1)]);
+}
+
+#[test]
+fn one_receive_at_a_time_and_none_for_more_than_there_is_room_for() {
+    let mut worker = Worker::new(2);
+    assert_eq!(worker.ask(), Some(2));
+    assert_eq!(worker.ask(), None);
+    assert!(!worker.must_end_poll());
+    worker.on(Event::Stop);
+    assert!(worker.must_end_poll());
+    assert_eq!(worker.on(bring(&[])), [Effect::End(End::Drained)]);
+}
+
+#[test]
+fn a_stopped_worker_finishes_and_ends() {
+    let mut worker = Worker::new(2);
+    polled(&mut worker, &[(1, false)]);
+    assert_eq!(worker.ask(), Some(1));
+    assert_eq!(worker.on(Event::Stop), []);
+    assert_eq!(worker.on(done(1)), [], "a receive is still under way");
+    // what a poll still brings after the stop is worked on too: its receive count has risen already
+    assert_eq!(worker.on(bring(&[(2, false)])), [Effect::Start(2)]);
+    assert_eq!(worker.ask(), None);
+    assert_eq!(worker.on(done(2)), [Effect::End(End::Drained)]);
+    assert_eq!(Worker::new(1).on(Event::Stop), [Effect::End(End::Drained)]);
+}
+
+#[test]
+fn an_overdue_job_gives_the_others_back_and_ends_the_worker() {
+    let mut worker = Worker::new(2);
+    polled(&mut worker, &[(1, false)]);
+    assert_eq!(worker.ask(), Some(1));
+    worker.on(bring(&[(2, false)]));
+    assert_eq!(worker.on(Event::Overdue { job: 1 }), [Effect::GiveBack(2)]);
+    assert_eq!(worker.on(bring(&[(3, false)])), [Effect::GiveBack(3)]);
+    assert_eq!(worker.on(done(3)), []);
+    assert_eq!(worker.on(done(2)), [Effect::End(End::Stuck)]);
+}
+
+#[test]
+fn an_overdue_job_gives_back_what_waits_to_be_alone() {
+    let mut worker = Worker::new(2);
+    polled(&mut worker, &[(1, false)]);
+    polled(&mut worker, &[(2, true)]);
+    assert_eq!(worker.on(Event::Overdue { job: 1 }), [Effect::GiveBack(2)]);
+    assert_eq!(worker.in_hand(), 1);
+    assert_eq!(worker.on(done(2)), [Effect::End(End::Stuck)]);
+}
+
+#[test]
+fn a_second_message_a_session_is_held_only_where_it_pays() {
+    let mut worker = Worker::new(2);
+    assert_eq!(worker.room(), 2);
+    polled(&mut worker, &[(1, false)]);
+    worker.on(finished(1, MS * 100, MS * 30));
+    assert_eq!(worker.room(), 4);
+    for job in 2..60 {
+        polled(&mut worker, &[(job, false)]);
+        worker.on(finished(job, MS * 2000, MS * 3));
+    }
+    assert_eq!(worker.room(), 2);
+}
+
+#[test]
+fn only_an_instance_without_work_leaves_a_pool_that_nobody_leads() {
+    let mut worker = Worker::new(1);
+    polled(&mut worker, &[(1, false)]);
+    assert_eq!(worker.on(Event::Abandoned), []);
+    worker.on(done(1));
+    assert!(worker.ask().is_some());
+    assert_eq!(worker.on(Event::Abandoned), []);
+    assert_eq!(worker.on(bring(&[(2, false)])), [Effect::Start(2)], "what its last receive brings is worked on");
+    assert_eq!(worker.on(done(2)), [Effect::End(End::Retired)]);
+}

@@ -1,0 +1,169 @@
+//! What this process knows of its own health and of the pool, as the probes, the page and admission read it: cached,
+//! so that no probe costs a call.
+
+use bellows_core::pool::Instance;
+use serde::Serialize;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// A queue that has not been read for so long makes the process unready.
+pub const UNREAD: Duration = Duration::from_secs(30);
+
+/// Why an upload would not be accepted now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotReady {
+    Draining,
+    /// With how far it is.
+    ModelLoading(String),
+    DiskLow {
+        free: u64,
+        floor: u64,
+    },
+    QueueUnread(Duration),
+}
+
+/// The pool as the controller last saw it.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Pool {
+    pub max_instances: u32,
+    pub instances: Vec<Member>,
+}
+
+/// One instance, for people.
+#[derive(Clone, Debug, Serialize)]
+pub struct Member {
+    pub app_tier_id: u32,
+    pub instance_id: String,
+    pub state: bellows_core::pool::State,
+    /// Has reported that its engine is warm.
+    pub ready: bool,
+}
+
+impl Member {
+    pub fn new(instance: &Instance, ready: bool) -> Member {
+        Member {
+            app_tier_id: instance.app_tier_id.0,
+            instance_id: instance.instance_id.0.clone(),
+            state: instance.state,
+            ready,
+        }
+    }
+}
+
+/// Written by the controller and the wiring, read by the web tier.
+#[derive(Debug)]
+pub struct Status {
+    draining: AtomicBool,
+    /// `None`: ready, or no model is needed here.
+    model: Mutex<Option<String>>,
+    free: AtomicU64,
+    floor: u64,
+    queue_read: Mutex<Instant>,
+    pool: Mutex<Arc<Pool>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Status {
+    /// `floor`: bytes of free disk below which nothing is accepted; 0 where the disk is not ours to watch.
+    pub fn new(floor: u64) -> Status {
+        Status {
+            draining: AtomicBool::new(false),
+            model: Mutex::new(None),
+            free: AtomicU64::new(u64::MAX),
+            floor,
+            queue_read: Mutex::new(Instant::now()),
+            pool: Mutex::default(),
+        }
+    }
+
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// `Some(how far it is)` while the model is fetched or loaded.
+    pub fn set_model(&self, loading: Option<String>) {
+        *lock(&self.model) = loading;
+    }
+
+    pub fn model_is_loading(&self) -> bool {
+        lock(&self.model).is_some()
+    }
+
+    pub fn set_free(&self, bytes: u64) {
+        self.free.store(bytes, Ordering::Relaxed);
+    }
+
+    pub fn queue_was_read(&self) {
+        *lock(&self.queue_read) = Instant::now();
+    }
+
+    pub fn set_pool(&self, pool: Pool) {
+        *lock(&self.pool) = Arc::new(pool);
+    }
+
+    pub fn pool(&self) -> Arc<Pool> {
+        Arc::clone(&lock(&self.pool))
+    }
+
+    /// Whether an upload would be accepted now. A pool at zero is ready: it grows.
+    pub fn ready(&self) -> Result<(), NotReady> {
+        if self.is_draining() {
+            return Err(NotReady::Draining);
+        }
+        if let Some(how_far) = lock(&self.model).clone() {
+            return Err(NotReady::ModelLoading(how_far));
+        }
+        let free = self.free.load(Ordering::Relaxed);
+        if free < self.floor {
+            return Err(NotReady::DiskLow { free, floor: self.floor });
+        }
+        let unread = lock(&self.queue_read).elapsed();
+        if unread > UNREAD {
+            return Err(NotReady::QueueUnread(unread));
+        }
+        Ok(())
+    }
+}
+
+impl std::fmt::Display for NotReady {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            NotReady::Draining => f.write_str("draining"),
+            NotReady::ModelLoading(how_far) => write!(f, "model-loading: {how_far}"),
+            NotReady::DiskLow { free, floor } => write!(f, "disk-low: {free} bytes free, expected at least {floor}"),
+            NotReady::QueueUnread(span) => write!(f, "queue-unread: no read for {} s", span.as_secs()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn each_reason_is_told() {
+        let status = Status::new(100);
+        assert_eq!(status.ready(), Ok(()));
+        status.set_model(Some("fetching".into()));
+        assert_eq!(status.ready(), Err(NotReady::ModelLoading("fetching".into())));
+        status.set_model(None);
+        status.set_free(99);
+        assert_eq!(status.ready(), Err(NotReady::DiskLow { free: 99, floor: 100 }));
+        status.set_free(100);
+        tokio::time::advance(UNREAD + Duration::from_secs(1)).await;
+        assert!(matches!(status.ready(), Err(NotReady::QueueUnread(_))));
+        status.queue_was_read();
+        assert_eq!(status.ready(), Ok(()));
+        status.drain();
+        assert_eq!(status.ready(), Err(NotReady::Draining));
+    }
+}

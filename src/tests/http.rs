@@ -1,0 +1,10 @@
+//! The HTTP contract, against the real program: every spelling, every error, connections of every kind.
+
+mod batches;
+mod connections;
+mod drain;
+mod names;
+mod observed;
+mod refusals;
+mod spellings;
+mod starting;

@@ -1,0 +1,194 @@
+//! A whole local system of a test's own: its state folder, its ports, its processes.
+
+use super::client::Client;
+use super::{data_dir, eventually, root};
+use rustix::process::{Pid, Signal, kill_process};
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// What the daemon has printed so far, both streams.
+pub type Output = Arc<Mutex<String>>;
+
+pub struct Daemon {
+    pub child: Child,
+    pub state: PathBuf,
+    pub url: String,
+    pub metrics: String,
+    pub output: Output,
+}
+
+/// How a daemon is started.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub state: PathBuf,
+    pub settings: Vec<String>,
+    pub environment: Vec<(String, String)>,
+    pub listen: String,
+    /// Where engine and models lie.
+    pub model_dir: PathBuf,
+}
+
+impl Options {
+    /// The fixture model, two workers, any port.
+    pub fn new(state: &Path) -> Options {
+        let manifest = format!("model.manifest={}", root().join("models/fixture-colours.toml").display());
+        Options {
+            state: state.to_owned(),
+            settings: vec![manifest, "pool.max_instances=2".into(), "metrics.listen=127.0.0.1:0".into()],
+            environment: Vec::new(),
+            listen: "127.0.0.1:0".into(),
+            model_dir: data_dir(),
+        }
+    }
+
+    #[must_use]
+    pub fn set(mut self, setting: &str) -> Options {
+        self.settings.push(setting.into());
+        self
+    }
+
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bellows"));
+        command.args(["run", "--listen", &self.listen, "--state-dir"]).arg(&self.state);
+        command.arg(format!("--set=model.dir={}", self.model_dir.display()));
+        command.args(self.settings.iter().map(|setting| format!("--set={setting}")));
+        command.envs(self.environment.iter().map(|(n, v)| (n, v)));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    /// Starts and waits until it listens.
+    pub fn start(&self) -> Daemon {
+        self.watch(self.command().spawn().unwrap())
+    }
+
+    /// The same, after what a shell does first (`ulimit`).
+    pub fn start_under(&self, first: &str) -> Daemon {
+        let plain = self.command();
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(format!("{first}; exec \"$0\" \"$@\"")).arg(plain.get_program()).args(plain.get_args());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        self.watch(command.spawn().unwrap())
+    }
+
+    fn watch(&self, mut child: Child) -> Daemon {
+        let output = Output::default();
+        collect(child.stdout.take().unwrap(), output.clone());
+        collect(child.stderr.take().unwrap(), output.clone());
+        let mut daemon =
+            Daemon { child, state: self.state.clone(), url: String::new(), metrics: String::new(), output };
+        eventually("the daemon says where it listens", Duration::from_secs(20), || {
+            assert!(daemon.child.try_wait().unwrap().is_none(), "it ended: {}", daemon.printed());
+            daemon.printed().contains("metrics http")
+        });
+        let url = daemon.word_after("bellows listens on ");
+        url.trim_end_matches('/').clone_into(&mut daemon.url);
+        daemon.metrics = daemon.word_after("metrics ");
+        daemon
+    }
+
+    /// Starts and waits until `workers` have reported that they are warm.
+    pub fn start_warm(&self, workers: u32) -> Daemon {
+        let daemon = self.start();
+        daemon.wait_warm(workers);
+        daemon
+    }
+}
+
+fn collect(stream: impl std::io::Read + Send + 'static, output: Output) {
+    std::thread::spawn(move || {
+        for line in BufReader::new(stream).lines().map_while(Result::ok) {
+            let mut output = output.lock().unwrap();
+            output.push_str(&line);
+            output.push('\n');
+        }
+    });
+}
+
+impl Daemon {
+    pub fn printed(&self) -> String {
+        self.output.lock().unwrap().clone()
+    }
+
+    fn word_after(&self, before: &str) -> String {
+        let printed = self.printed();
+        let rest = &printed[printed.find(before).unwrap() + before.len()..];
+        rest.split_whitespace().next().unwrap().to_owned()
+    }
+
+    pub fn wait_warm(&self, workers: u32) {
+        eventually("the workers are warm", Duration::from_mins(2), || {
+            assert!(!self.printed().contains("bellows: "), "it cannot run: {}", self.printed());
+            self.metric("bellows_pool_instances{state=\"running\"}") >= Some(f64::from(workers))
+        });
+    }
+
+    /// The value of one series.
+    pub fn metric(&self, series: &str) -> Option<f64> {
+        let text = Client::new().get(&self.metrics).ok()?.body;
+        text.lines().find_map(|line| line.strip_prefix(series)?.trim().parse().ok())
+    }
+
+    /// This daemon and its app processes.
+    pub fn tree(&self) -> Vec<u32> {
+        let mut pids = processes_of(&self.state);
+        pids.sort_unstable();
+        pids
+    }
+
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// SIGTERM, and the wait for its end.
+    pub fn stop(&mut self) -> ExitStatus {
+        signal(self.child.id(), Signal::TERM);
+        self.wait()
+    }
+
+    /// The wait for its end.
+    pub fn wait(&mut self) -> ExitStatus {
+        let until = Instant::now() + Duration::from_mins(1);
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < until, "it does not stop: {}", self.printed());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.kill();
+        for pid in processes_of(&self.state) {
+            signal(pid, Signal::KILL);
+        }
+        if std::thread::panicking() {
+            eprintln!("the daemon printed:\n{}", self.printed());
+        }
+    }
+}
+
+pub fn signal(pid: u32, signal: Signal) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        let _ = kill_process(pid, signal);
+    }
+}
+
+/// Processes that have this state folder among their arguments.
+pub fn processes_of(state: &Path) -> Vec<u32> {
+    let state = state.to_str().unwrap();
+    let entries = std::fs::read_dir("/proc").unwrap().map_while(Result::ok);
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    pids.filter(|pid| {
+        let arguments = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&arguments).contains(state)
+    })
+    .collect()
+}

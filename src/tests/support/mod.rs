@@ -1,0 +1,41 @@
+//! What the integration tests share: a daemon of their own, images, and a client.
+
+pub mod client;
+pub mod daemon;
+pub mod images;
+pub mod python;
+pub mod raw;
+pub mod shared;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// The workspace's root.
+pub fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Where engine and models of the tests lie: fetched once, by the code under test.
+pub fn data_dir() -> PathBuf {
+    root().join("target/bellows-data")
+}
+
+/// The shared photographs and models; `None` (and a word about it) where they are not.
+pub fn shared() -> Option<PathBuf> {
+    let folder =
+        std::env::var_os("BELLOWS_SHARED").map_or_else(|| root().join("../shared"), PathBuf::from).join("models");
+    if folder.is_dir() {
+        return Some(folder);
+    }
+    println!("skipped: the folder of shared photographs is not here (BELLOWS_SHARED names it)");
+    None
+}
+
+/// Waits until `condition` holds; panics with `what` after `limit`.
+pub fn eventually(what: &str, limit: Duration, mut condition: impl FnMut() -> bool) {
+    let until = Instant::now() + limit;
+    while !condition() {
+        assert!(Instant::now() < until, "not within {limit:?}: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}

@@ -1,0 +1,105 @@
+//! The web tier: takes uploads, makes them durable, waits for their answers, and says no in time and in words.
+//!
+//! `submit` is the seam: above it is HTTP, below it are edges, and the simulator drives it directly.
+
+mod batch;
+mod compat;
+mod page;
+mod peer;
+mod refusal;
+mod reply;
+mod responses;
+mod results;
+mod routes;
+mod server;
+mod submit;
+mod upload;
+mod waiters;
+
+pub use refusal::Refusal;
+pub use server::{serve, serve_metrics};
+
+use crate::config::ResponseFormat;
+use crate::edge::bucket::Bucket;
+use crate::edge::host::Host;
+use crate::edge::queue::Queue;
+use crate::metrics::Metrics;
+use crate::status::Status;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use waiters::Waiters;
+
+/// What the web tier reaches of the world.
+#[derive(Clone, Debug)]
+pub struct Edges {
+    pub requests: Queue,
+    pub responses: Queue,
+    pub input: Bucket,
+    pub output: Bucket,
+    pub host: Host,
+}
+
+/// What the web tier is told.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Longest wait for an answer before a 202.
+    pub wait: Duration,
+    /// How long waiters are kept after a stop.
+    pub drain: Duration,
+    pub header_timeout: Duration,
+    /// Longest time for a whole body.
+    pub body_timeout: Duration,
+    /// Largest body, in bytes.
+    pub max_body: u64,
+    /// Most parts of a form, other fields counted.
+    pub max_files: usize,
+    pub max_connections: usize,
+    /// Bytes of bodies in memory at once.
+    pub body_budget: u64,
+    pub response_format: ResponseFormat,
+    /// An input object younger than this may still get its answer.
+    pub request_ttl: Duration,
+    /// Name of the queue that brings our answers.
+    pub reply_to: String,
+    /// For crash tests only: see [`submit`].
+    pub barrier: Option<PathBuf>,
+}
+
+/// The web tier of one process. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Web(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    edges: Edges,
+    settings: Settings,
+    metrics: Arc<Metrics>,
+    status: Arc<Status>,
+    waiters: Waiters,
+    /// Bytes of bodies that may still be taken into memory, in KiB.
+    budget: Arc<Semaphore>,
+    /// Cancelled when those who still wait shall get a 202.
+    dismissed: CancellationToken,
+}
+
+impl Web {
+    pub fn new(edges: Edges, settings: Settings, metrics: Arc<Metrics>, status: Arc<Status>) -> Web {
+        let budget = Arc::new(Semaphore::new(kib(settings.body_budget.max(settings.max_body)) as usize));
+        let (waiters, dismissed) = (Waiters::default(), CancellationToken::new());
+        Web(Arc::new(Inner { edges, settings, metrics, status, waiters, budget, dismissed }))
+    }
+
+    /// Starts the loop that brings answers to those who wait.
+    pub fn start(&self) {
+        let web = self.clone();
+        self.0.edges.host.spawn("responses", async move { responses::run(web).await });
+    }
+}
+
+/// Size in KiB, rounded up, as permits are counted.
+fn kib(bytes: u64) -> u32 {
+    u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX)
+}

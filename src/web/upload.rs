@@ -1,0 +1,175 @@
+//! Reading an upload: raw body or form, whole, within limits of size, count and time.
+
+use super::submit::Image;
+use super::{Refusal, Web, kib};
+use bellows_core::key::{self, NameError};
+use bytes::Bytes;
+use http_body_util::{BodyDataStream, BodyExt, LengthLimitError, Limited};
+use hyper::body::{Body, Incoming};
+use hyper::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE};
+use hyper::{HeaderMap, Request};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
+
+/// What an upload holds.
+#[derive(Debug)]
+pub(super) struct Upload {
+    pub(super) images: Vec<Image>,
+    /// The form field of the first image: the original's clients are told apart by it.
+    pub(super) field: Option<String>,
+}
+
+/// How long an upload may wait for memory before it is told to come back.
+const LONGEST_RESERVE: Duration = Duration::from_secs(10);
+
+/// The field names that POST / takes a file from.
+pub(super) const FIELDS: [&str; 3] = ["myfile", "file", "inputFile"];
+
+/// Which form fields hold files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fields {
+    /// Those in [`FIELDS`].
+    Named,
+    /// Those, and every part that has a file name.
+    Any,
+}
+
+impl Web {
+    /// Reads a whole upload. `name`: what a raw body is called; `None` where only a form is expected.
+    pub(super) async fn read(
+        &self,
+        request: Request<Incoming>,
+        fields: Fields,
+        name: Option<&str>,
+    ) -> Result<Upload, Refusal> {
+        let limit = self.0.settings.max_body;
+        let declared = content_length(request.headers());
+        if declared.is_some_and(|length| length > limit) {
+            return Err(Refusal::TooLarge { limit });
+        }
+        let boundary = boundary(request.headers())?;
+        if boundary.is_none() && name.is_none() {
+            return Err(Refusal::NoFile);
+        }
+        let reading = async {
+            let budget = Arc::new(self.reserve(declared.unwrap_or(limit)).await?);
+            let body = Limited::new(request.into_body(), usize::try_from(limit).unwrap_or(usize::MAX));
+            let (images, field) = match boundary {
+                Some(boundary) => self.read_form(body, boundary, fields, &budget).await?,
+                None => (vec![read_raw(body, name.unwrap_or_default(), limit, budget).await?], None),
+            };
+            Ok(Upload { images, field })
+        };
+        // one deadline around all of it: a body that drips resets every timer between frames
+        tokio::time::timeout(self.0.settings.body_timeout, reading).await.unwrap_or(Err(Refusal::BodyTooSlow))
+    }
+
+    /// Waits until there is memory for a body of `bytes`.
+    async fn reserve(&self, bytes: u64) -> Result<OwnedSemaphorePermit, Refusal> {
+        let permits = self.0.budget.clone().acquire_many_owned(kib(bytes.max(1)));
+        match tokio::time::timeout(LONGEST_RESERVE, permits).await {
+            Ok(Ok(permit)) => Ok(permit),
+            _ => Err(Refusal::Busy),
+        }
+    }
+
+    async fn read_form<B>(
+        &self,
+        body: B,
+        boundary: String,
+        fields: Fields,
+        budget: &Arc<OwnedSemaphorePermit>,
+    ) -> Result<(Vec<Image>, Option<String>), Refusal>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>> + 'static,
+    {
+        let refused = |e| refused(&e, self.0.settings.max_body);
+        let mut form = multer::Multipart::new(BodyDataStream::new(body), boundary);
+        let (mut images, mut first, mut parts) = (Vec::new(), None, 0);
+        while let Some(part) = form.next_field().await.map_err(refused)? {
+            parts += 1;
+            if parts > self.0.settings.max_files {
+                return Err(Refusal::TooManyFiles { limit: self.0.settings.max_files });
+            }
+            check_text(part.headers())?;
+            let field = part.name().unwrap_or_default().to_owned();
+            let sent_name = part.file_name().map(str::to_owned);
+            let is_file = FIELDS.contains(&field.as_str()) || fields == Fields::Any && sent_name.is_some();
+            if !is_file {
+                continue;
+            }
+            let file = file_name(sent_name.as_deref().unwrap_or_default())?;
+            let bytes = part.bytes().await.map_err(refused)?;
+            // a form whose file input was left empty sends a part without name and content
+            if bytes.is_empty() && sent_name.is_none_or(|name| name.is_empty()) {
+                continue;
+            }
+            first.get_or_insert(field);
+            images.push(Image { file, bytes, budget: Arc::clone(budget) });
+        }
+        // an empty file among others keeps its place, and is answered as no image
+        if images.iter().all(|image| image.bytes.is_empty()) { Err(Refusal::NoFile) } else { Ok((images, first)) }
+    }
+}
+
+async fn read_raw<B>(
+    body: Limited<B>,
+    name: &str,
+    limit: u64,
+    budget: Arc<OwnedSemaphorePermit>,
+) -> Result<Image, Refusal>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let file = file_name(name)?;
+    let bytes = body.collect().await.map_err(|e| body_error(e.as_ref(), limit))?.to_bytes();
+    if bytes.is_empty() { Err(Refusal::NoFile) } else { Ok(Image { file, bytes, budget }) }
+}
+
+fn file_name(sent: &str) -> Result<String, Refusal> {
+    key::file_name(sent).map(str::to_owned).map_err(|e| match e {
+        NameError::TooLong(_) => Refusal::NameTooLong(e.to_string()),
+        NameError::ControlCharacter => Refusal::BadFileName(e.to_string()),
+    })
+}
+
+/// A name in bytes that are no text would be taken for no name at all: it is refused.
+fn check_text(headers: &HeaderMap) -> Result<(), Refusal> {
+    let text = headers.get(CONTENT_DISPOSITION).is_none_or(|value| std::str::from_utf8(value.as_bytes()).is_ok());
+    if text { Ok(()) } else { Err(Refusal::BadFileName("the names in a form are UTF-8".into())) }
+}
+
+fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// The boundary of a form; `None` where the body is no form.
+fn boundary(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
+    let Some(kind) = headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()) else { return Ok(None) };
+    if !kind.trim_start().to_ascii_lowercase().starts_with("multipart/") {
+        return Ok(None);
+    }
+    multer::parse_boundary(kind).map(Some).map_err(|e| Refusal::BadForm(e.to_string()))
+}
+
+fn refused(error: &multer::Error, limit: u64) -> Refusal {
+    match error {
+        multer::Error::StreamReadFailed(source) => body_error(source.as_ref(), limit),
+        other => Refusal::BadForm(other.to_string()),
+    }
+}
+
+/// Why reading a body failed: it is too large, or it broke off.
+fn body_error(error: &(dyn std::error::Error + 'static), limit: u64) -> Refusal {
+    let mut cause = Some(error);
+    while let Some(e) = cause {
+        if e.is::<LengthLimitError>() {
+            return Refusal::TooLarge { limit };
+        }
+        cause = e.source();
+    }
+    Refusal::BadForm(format!("the body broke off: {error}"))
+}
