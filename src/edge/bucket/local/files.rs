@@ -241,10 +241,10 @@ impl Files {
 
     /// Makes the newest entry of `folder` durable, and those entries above it that lead there.
     fn settle(&self, folder: &Path) -> io::Result<()> {
-        if self.is_passing(folder) {
-            disk::sync_folder(folder)?;
-        } else {
-            self.folders.sync(folder)?;
+        match if self.is_passing(folder) { disk::sync_folder(folder) } else { self.folders.sync(folder) } {
+            // somebody has seen the object and deleted it, and its folder with it
+            Err(error) if error.kind() == ErrorKind::NotFound && self.is_passing(folder) => {}
+            synced => synced?,
         }
         if folder == self.root || self.is_settled(folder) {
             return Ok(());
