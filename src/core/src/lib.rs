@@ -15,3 +15,6 @@ pub mod retire;
 pub mod scale;
 pub mod time;
 pub mod worker;
+
+#[cfg(test)]
+mod world;

@@ -9,6 +9,7 @@ mod backlog;
 mod deadline;
 mod demand;
 mod hold;
+mod peaks;
 mod per_request;
 #[cfg(test)]
 mod tests;
@@ -49,6 +50,8 @@ pub struct Observation {
     pub list_age: Option<Duration>,
     /// The list that was to be read for this decision failed.
     pub list_failed: bool,
+    /// For how long each instance that is not ready yet has been booting ([`crate::pool::Roster::booting_for`]).
+    pub booting_for: Vec<Duration>,
     /// Terminate requests that are out ([`crate::retire::Requests::outstanding`]).
     pub outstanding: u32,
     /// Images an instance works on at once ([`crate::pool::Roster::slots`]).
@@ -205,17 +208,30 @@ impl Decision {
     }
 }
 
+/// What a rule asks for, in instances.
+struct Need {
+    now: u64,
+    /// No more than what is there above this is let go.
+    keep: u64,
+}
+
+impl Need {
+    fn only(now: u64) -> Need {
+        Need { now, keep: now }
+    }
+}
+
 /// Decides. Total: whatever the numbers, it neither panics nor asks for more than `policy.max`.
 pub fn decide(observation: &Observation, policy: &Policy) -> Decision {
     let mut memory = observation.memory.clone();
     let demand = demand::demand(observation, policy, &mut memory);
     let need = match policy.rule {
-        Rule::PerRequest => per_request::need(demand, observation),
-        Rule::Backlog => backlog::need(demand, observation, policy),
-        Rule::Deadline => deadline::need(demand, observation, policy),
+        Rule::PerRequest => Need::only(per_request::need(demand, observation)),
+        Rule::Backlog => Need::only(backlog::need(demand, observation, policy)),
+        Rule::Deadline => deadline::need(demand, observation, policy, &mut memory.history),
     };
     let active = i64::from(observation.live.serving()) - i64::from(observation.outstanding);
-    let Held { wanted, clamp } = hold::wanted(need, active, observation, policy, &mut memory);
+    let Held { wanted, clamp } = hold::wanted(&need, active, observation, policy, &mut memory);
     let (plan, ids, clamp) = plan(wanted, active, clamp, observation, policy);
     let stopped = observation.idle.map(|idle| match idle {
         Idle::Paused => Clamp::Paused,
@@ -227,7 +243,7 @@ pub fn decide(observation: &Observation, policy: &Policy) -> Decision {
     let clamp = stopped.or(clamp);
     let inputs = inputs(observation, policy, &memory);
     let rule = policy.rule;
-    Decision { demand, need, wanted, active, act, withheld, rule, clamp, inputs, ids, memory }
+    Decision { demand, need: need.now, wanted, active, act, withheld, rule, clamp, inputs, ids, memory }
 }
 
 /// Cancel first, launch the rest; or ask to retire.

@@ -337,6 +337,12 @@ impl Roster {
         live
     }
 
+    /// For how long each instance that is not ready yet has been booting; those of open launches not at all.
+    pub fn booting_for(&self, now: Duration) -> Vec<Duration> {
+        let booting = self.members().filter(|(_, member)| member.life == Life::Booting);
+        booting.map(|(_, member)| now.saturating_sub(member.booting_since)).collect()
+    }
+
     /// For how long every slot that works has been seen to receive nothing; none where none works, or one boots.
     pub fn quiet(&self) -> Option<Duration> {
         let mut quiet = None;

@@ -11,6 +11,8 @@ use std::time::Duration;
 
 /// A request that is not confirmed so long after its expiry is forgotten.
 const FORGET_AFTER: Duration = Duration::from_secs(30);
+/// A worker may crash between its confirmation and the deletion of its request, which is visible again by then.
+const SWEEP_AFTER_CONFIRM: Duration = Duration::from_mins(1);
 /// How long the fate of a request is remembered, to tell a late or doubled confirmation from a forged one.
 const REMEMBERED: Duration = Duration::from_mins(30);
 /// Most fates remembered; the oldest go first.
@@ -60,7 +62,9 @@ pub struct Requests {
     fates: BTreeMap<Nonce, (Fate, Duration)>,
     out: u32,
     counts: Counts,
+    /// Whether the queue is to be looked through now, and once more later.
     sweep: bool,
+    sweep_at: Option<Duration>,
 }
 
 impl Requests {
@@ -68,7 +72,8 @@ impl Requests {
     pub fn new(epoch: Epoch, job_deadline: Duration) -> Requests {
         let (fates, counts) = (BTreeMap::new(), Counts::default());
         // what an older epoch has left in the queue is cleared away
-        Requests { epoch, life: job_deadline.saturating_mul(2), fates, out: 0, counts, sweep: true }
+        let life = job_deadline.saturating_mul(2);
+        Requests { epoch, life, fates, out: 0, counts, sweep: true, sweep_at: None }
     }
 
     pub fn epoch(&self) -> Epoch {
@@ -121,6 +126,9 @@ impl Requests {
     pub fn confirm(&mut self, confirm: &Confirm, roster: &mut Roster, now: Duration) -> (Nonced, Stopped) {
         let stopped = roster.confirmed(confirm.app_tier_id, &confirm.instance_id);
         let nonced = if stopped == Stopped::NotOurs { Nonced::NotOurs } else { self.nonce(confirm, now) };
+        if stopped != Stopped::NotOurs {
+            self.sweep_at = Some(now.saturating_add(SWEEP_AFTER_CONFIRM));
+        }
         let counts = &mut self.counts;
         let count = match nonced {
             Nonced::First => &mut counts.first,
@@ -172,9 +180,13 @@ impl Requests {
         }
     }
 
-    /// Whether the queue is to be looked through for requests that are void: once after taking over, and when one was
-    /// forgotten. Asks once; see [`Cancel::sweep`].
-    pub fn must_sweep(&mut self) -> bool {
+    /// Whether the queue is to be looked through for requests that are void: after taking over, when one was forgotten,
+    /// and a while after a confirmation. Asks once; see [`Cancel::sweep`].
+    pub fn must_sweep(&mut self, now: Duration) -> bool {
+        if self.sweep_at.is_some_and(|at| now >= at) {
+            self.sweep_at = None;
+            self.sweep = true;
+        }
         std::mem::take(&mut self.sweep)
     }
 

@@ -107,14 +107,26 @@ fn every_instance_of_ours_that_confirms_is_ended_whatever_its_nonce() {
 fn a_new_epoch_has_none_out_and_clears_the_queue() {
     let mut requests = Requests::new(Epoch(6), AT(60));
     assert_eq!(requests.outstanding(), 0);
-    assert!(requests.must_sweep());
-    assert!(!requests.must_sweep(), "once");
+    assert!(requests.must_sweep(AT(0)));
+    assert!(!requests.must_sweep(AT(0)), "once");
     let leave = Permit { epoch: Epoch(6), until: Duration::MAX };
     requests.issue(&leave, &nonces(0..1), AT(0), WALL);
     requests.expire(AT(149));
-    assert!(!requests.must_sweep());
+    assert!(!requests.must_sweep(AT(149)));
     requests.expire(AT(150));
-    assert!(requests.must_sweep(), "a forgotten request may still lie there");
+    assert!(requests.must_sweep(AT(150)), "a forgotten request may still lie there");
+}
+
+#[test]
+fn a_request_whose_worker_died_after_confirming_is_cleared_away() {
+    let ((mut requests, _), mut roster) = (out(0..1), roster(1));
+    assert!(requests.must_sweep(AT(0)));
+    requests.confirm(&confirm(0, 5, 9), &mut roster, AT(10));
+    assert!(!requests.must_sweep(AT(1000)), "a stranger clears nothing");
+    requests.confirm(&confirm(0, 5, 1), &mut roster, AT(10));
+    assert!(!requests.must_sweep(AT(69)));
+    assert!(requests.must_sweep(AT(70)));
+    assert!(!requests.must_sweep(AT(71)));
 }
 
 #[test]

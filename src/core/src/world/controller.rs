@@ -1,0 +1,309 @@
+//! A controller in the order of the real one: hear, list, settle, decide, write down, act.
+
+use super::{AT, Asked, Duration, World};
+use crate::control::{Claim, Control, Leader, Next, Settlement, Spec, Standing, TTL, Watch};
+use crate::estimate::{Meter, Priors};
+use crate::message::{Nonce, Notice, Parsed};
+use crate::pool::{Cause, Deadlines, Heard, LaunchToken, Roster, UNLISTED_GRACE};
+use crate::retire::{Cancel, Met, Requests};
+use crate::scale::{Actions, Counters, Decision, Memory, Observation, decide};
+use uuid::Uuid;
+
+const TICK: u64 = 5;
+
+pub(super) struct Controller {
+    owner: &'static str,
+    watch: Watch,
+    lead: Option<Lead>,
+    /// Neither reads nor writes reach anything before this; or it is dead until then.
+    cut_until: Duration,
+    dead_until: Duration,
+}
+
+/// What a leader holds in memory: gone with its process.
+struct Lead {
+    leader: Leader,
+    roster: Roster,
+    requests: Requests,
+    meter: Meter,
+    memory: Memory,
+    backoff_until: Duration,
+}
+
+impl Controller {
+    pub fn new(owner: &'static str) -> Controller {
+        let (cut_until, dead_until) = (Duration::ZERO, Duration::ZERO);
+        Controller { owner, watch: Watch::new(owner, TTL), lead: None, cut_until, dead_until }
+    }
+
+    pub fn may_act(&self, now: Duration) -> bool {
+        self.lead.as_ref().is_some_and(|lead| lead.leader.permit(false, now).is_ok())
+    }
+
+    pub fn step(&mut self, world: &mut World) {
+        if world.dice.falls(world.faults.crashes) {
+            self.lead = None;
+            self.watch = Watch::new(self.owner, TTL);
+            self.dead_until = world.now + AT(world.dice.below(20));
+        }
+        if world.dice.falls(world.faults.cuts) {
+            self.cut_until = world.now + AT(120);
+        }
+        if world.now < self.dead_until {
+            return;
+        }
+        let cut = world.now < self.cut_until;
+        match &mut self.lead {
+            None => self.challenge(world, cut),
+            Some(lead) => {
+                lead.round(world, cut);
+                if lead.lost(world, cut) {
+                    self.lead = None;
+                    self.watch = Watch::new(self.owner, TTL);
+                }
+            }
+        }
+    }
+
+    fn challenge(&mut self, world: &mut World, cut: bool) {
+        if cut || world.dice.falls(world.faults.reads) {
+            return;
+        }
+        let (found, etag) = (world.control(), world.etag());
+        if self.watch.saw(found.as_ref().map(|control| (control, etag.as_str())), false, world.now) != Next::TakeOver {
+            return;
+        }
+        let claim = Claim::new(found.map(|control| (control, etag)), self.owner, TTL, world.now, world.wall());
+        let leader = match world.write(claim.if_match(), claim.body(), cut) {
+            Some(etag) => Some(claim.won(etag)),
+            None => claim.read_back(world.control().map(|control| (control, world.etag()))),
+        };
+        self.lead = leader.map(|leader| Lead::new(leader, world.now));
+    }
+}
+
+impl Lead {
+    fn new(leader: Leader, now: Duration) -> Lead {
+        let priors = Priors { service: AT(2), boot: AT(25) };
+        Lead {
+            roster: Roster::new(leader.control(), UNLISTED_GRACE, now),
+            requests: Requests::new(leader.epoch(), AT(10)),
+            meter: Meter::new(priors, &leader.control().estimates, Duration::ZERO),
+            memory: Memory::default(),
+            backoff_until: Duration::ZERO,
+            leader,
+        }
+    }
+
+    fn round(&mut self, world: &mut World, cut: bool) {
+        self.hear(world, cut);
+        let list_failed = !self.list(world, cut);
+        self.requests.expire(world.now);
+        self.leader.prune(&mut self.roster, world.now);
+        if self.requests.must_sweep(world.now) && !cut {
+            self.run(Cancel::sweep(), world);
+        }
+        self.meter.own(world.submitted, world.answered, world.now);
+        if world.now.as_secs() % TICK == 0 {
+            let decision = self.decide(world, list_failed);
+            self.act(&decision, world, cut);
+        }
+        self.keep(world, cut);
+        self.launch(world, cut);
+        self.end(world, cut);
+    }
+
+    fn hear(&mut self, world: &mut World, cut: bool) {
+        if cut || world.dice.falls(world.faults.reads) {
+            return;
+        }
+        let now = world.now;
+        let due = world.notices.extract_if(.., |(at, _)| *at <= now).map(|(_, notice)| notice).collect::<Vec<_>>();
+        for notice in due {
+            match notice {
+                Notice::Confirm(confirm) => {
+                    self.requests.confirm(&confirm, &mut self.roster, now);
+                }
+                Notice::Report(report) => {
+                    let heard = self.roster.reported(&report, now);
+                    if heard != Heard::NotOurs {
+                        self.meter.reported(&report);
+                    }
+                    if let Heard::Registered { boot: Some(boot) } = heard {
+                        self.meter.booted(boot);
+                    }
+                }
+                Notice::Web(report) => self.meter.heard(&report, now),
+            }
+        }
+        self.roster.drained(now);
+    }
+
+    /// Whether the list could be read.
+    fn list(&mut self, world: &mut World, cut: bool) -> bool {
+        if cut || world.dice.falls(world.faults.reads) {
+            return false;
+        }
+        let lag = AT(world.dice.below(world.faults.lag + 1));
+        let listed = world.fleet.list(world.now, lag);
+        for (instance_id, _) in self.roster.listed(&listed, world.now, world.now) {
+            self.meter.gone(&instance_id);
+        }
+        let open: Vec<LaunchToken> = self.leader.control().intents_unsettled().map(|intent| intent.token).collect();
+        for token in open {
+            if let Some(settlement) = Settlement::from_list(token, &listed) {
+                self.leader.settle(token, &settlement, &mut self.roster, world.now);
+            }
+        }
+        true
+    }
+
+    fn decide(&mut self, world: &World, list_failed: bool) -> Decision {
+        let held: u64 = world.nodes.iter().map(super::Node::in_hand).sum();
+        let now = world.now;
+        let observation = Observation {
+            now,
+            counters: Some((
+                Counters { visible: world.requests.len() as u64, in_flight: held, delayed: 0 },
+                Duration::ZERO,
+            )),
+            unanswered: self.meter.unanswered(now),
+            arrivals: self.meter.arrivals(now),
+            quiet: self.roster.quiet(),
+            live: self.roster.live(&self.leader.control().intents, now),
+            list_age: self.roster.list_age(now),
+            list_failed,
+            booting_for: self.roster.booting_for(now),
+            outstanding: self.requests.outstanding(),
+            slots: self.roster.slots(1),
+            service: self.meter.service(),
+            boot: self.meter.boot(),
+            backoff: self.backoff_until.saturating_sub(now),
+            idle: self.leader.permit(false, now).err(),
+            memory: self.memory.clone(),
+        };
+        let decision = decide(&observation, &world.policy);
+        assert_eq!(decision, decide(&observation, &world.policy), "not pure");
+        assert!(i64::from(decision.act.request) <= decision.active.max(0), "more asked to go than there are");
+        assert!(decision.act.cancel <= observation.outstanding);
+        self.memory = decision.memory.clone();
+        decision
+    }
+
+    fn act(&mut self, decision: &Decision, world: &mut World, cut: bool) {
+        let Ok(permit) = self.leader.permit(false, world.now) else { return };
+        let Actions { cancel, request, .. } = decision.act;
+        let out = self.requests.outstanding();
+        let mut cancelled = 0;
+        if cancel > 0 && !cut {
+            cancelled = self.run(self.requests.cancel(&permit, cancel, world.now), world);
+            assert_eq!(out - self.requests.outstanding(), cancelled, "counts what was really deleted");
+        }
+        let nonces: Vec<Nonce> = (0..request).map(|_| Nonce(uuid(world))).collect();
+        for request in self.requests.issue(&permit, &nonces, world.now, world.wall()) {
+            // where it is not known whether a sending succeeded, nothing is said
+            if !cut {
+                world.next_asked += 1;
+                world.asked.insert(world.next_asked, Asked { request, hidden_until: world.now });
+            }
+        }
+        for ids in decision.launch_after(cancelled).chunks(7) {
+            let token = LaunchToken(uuid(world));
+            self.leader.intend(&permit, token, ids, Spec::default()).unwrap();
+        }
+    }
+
+    fn run(&mut self, mut cancel: Cancel, world: &mut World) -> u32 {
+        while let Some(ask) = cancel.ask() {
+            let now = world.now;
+            let visible = world.asked.iter().filter(|(_, asked)| asked.hidden_until <= now);
+            let places: Vec<u64> = visible.map(|(place, _)| *place).take(ask as usize).collect();
+            let bodies: Vec<_> = places.iter().map(|place| Parsed::Ok(world.asked[place].request)).collect();
+            for (place, met) in places.into_iter().zip(cancel.met(&self.requests, &bodies, world.wall())) {
+                match met {
+                    Met::TakeBack(nonce) => {
+                        let succeeded = !world.dice.falls(world.faults.notices);
+                        if succeeded {
+                            world.asked.remove(&place);
+                        } else {
+                            world.asked.get_mut(&place).unwrap().hidden_until = now + AT(30);
+                        }
+                        cancel.deleted(&mut self.requests, nonce, succeeded, now);
+                    }
+                    Met::DeleteVoid | Met::DeleteUnreadable => {
+                        world.asked.remove(&place);
+                    }
+                    Met::GiveBack | Met::GiveBackLong => {}
+                }
+            }
+        }
+        cancel.count()
+    }
+
+    /// Keeps the control object written.
+    fn keep(&mut self, world: &mut World, cut: bool) {
+        self.leader.set_estimates(self.meter.estimates(world.now));
+        if self.leader.must_write(world.now)
+            && let Some(attempt) = self.leader.write(world.now, world.wall())
+        {
+            match world.write(Some(attempt.if_match()), attempt.body(), cut) {
+                Some(etag) => self.leader.wrote(attempt, etag),
+                None => self.leader.unsure(attempt),
+            }
+        }
+    }
+
+    /// Reads the object where that is due; whether the lease is lost.
+    fn lost(&mut self, world: &mut World, cut: bool) -> bool {
+        if cut || !self.leader.must_read() || world.dice.falls(world.faults.reads) {
+            return false;
+        }
+        let found = world.control().map(|control: Control| (control, world.etag()));
+        self.leader.read(found) == Standing::Lost
+    }
+
+    fn launch(&mut self, world: &mut World, cut: bool) {
+        let Ok(permit) = self.leader.permit(false, world.now) else { return };
+        let open: Vec<_> = self.leader.launches(&permit, world.now).into_iter().cloned().collect();
+        for intent in open {
+            let lost = world.dice.falls(world.faults.answers);
+            if cut || (lost && world.dice.falls(500)) {
+                continue;
+            }
+            let full = world.dice.falls(world.faults.capacity);
+            let capacity = if full { world.dice.below(3) as usize } else { usize::MAX };
+            let named = world.fleet.launch(intent.token, &intent.ids, capacity, world.now);
+            if named.is_empty() {
+                self.backoff_until = world.now + AT(2);
+            }
+            if !lost {
+                self.leader.settle(intent.token, &Settlement::Answered(named), &mut self.roster, world.now);
+            }
+        }
+    }
+
+    fn end(&mut self, world: &mut World, cut: bool) {
+        let Ok(permit) = self.leader.permit(false, world.now) else { return };
+        let deadlines = Deadlines::new(self.meter.boot_p90(), AT(30));
+        for (instance_id, cause) in self.roster.ends(&permit, deadlines, world.now) {
+            if cause == Cause::Confirmed {
+                let holds = world.nodes.iter().any(|node| node.is(&instance_id) && node.in_hand() > 0);
+                assert!(!holds, "a busy instance is ended");
+            }
+            if !cut {
+                world.fleet.end(&instance_id, world.now);
+                self.roster.asked(&instance_id, world.now);
+            }
+        }
+    }
+}
+
+fn uuid(world: &mut World) -> Uuid {
+    Uuid::from_u64_pair(world.dice.next(), world.dice.next())
+}
+
+impl Controller {
+    pub fn reconnect(&mut self) {
+        (self.cut_until, self.dead_until) = (Duration::ZERO, Duration::ZERO);
+    }
+}
