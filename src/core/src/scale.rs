@@ -255,15 +255,15 @@ fn plan(
     policy: &Policy,
 ) -> (Actions, Vec<AppTierId>, Option<Clamp>) {
     let rise = i64::from(wanted) - active;
-    let step = u32::try_from(rise.unsigned_abs()).unwrap_or(u32::MAX);
+    let count = |instances: i64| u32::try_from(instances.max(0)).unwrap_or(u32::MAX);
     if rise <= 0 {
-        return (Actions { request: step, ..Actions::default() }, Vec::new(), clamp);
+        return (Actions { request: count(-rise), ..Actions::default() }, Vec::new(), clamp);
     }
-    let cancel = step.min(observation.outstanding);
+    let cancel = count(rise).min(observation.outstanding);
+    let rest = count(rise - i64::from(cancel));
     let live = &observation.live;
     let mut ids = live.free(policy.max);
     let room = policy.max.saturating_sub(live.total());
-    let rest = step - cancel;
     let (most, why) = if !live.known {
         (0, Clamp::Unlisted)
     } else if !observation.backoff.is_zero() {
@@ -273,7 +273,7 @@ fn plan(
     } else {
         (ids.len() as u32, Clamp::Ids)
     };
-    ids.truncate(most.min(step) as usize);
+    ids.truncate(most.min(count(rise)) as usize);
     let clamp = if most < rest { Some(why) } else { clamp };
     (Actions { cancel, launch: rest.min(most), request: 0 }, ids, clamp)
 }

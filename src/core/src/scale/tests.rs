@@ -1,5 +1,6 @@
 use super::*;
 
+mod properties;
 mod vectors;
 
 /// A pool that is seen well: counters and list just read.

@@ -28,6 +28,8 @@ struct Lead {
     meter: Meter,
     memory: Memory,
     backoff_until: Duration,
+    /// As many had been submitted at the last decision: a submit wakes the controller.
+    submitted: u64,
 }
 
 impl Controller {
@@ -91,6 +93,7 @@ impl Lead {
             meter: Meter::new(priors, &leader.control().estimates, Duration::ZERO),
             memory: Memory::default(),
             backoff_until: Duration::ZERO,
+            submitted: 0,
             leader,
         }
     }
@@ -104,7 +107,8 @@ impl Lead {
             self.run(Cancel::sweep(), world);
         }
         self.meter.own(world.submitted, world.answered, world.now);
-        if world.now.as_secs() % TICK == 0 {
+        if world.now.as_secs().is_multiple_of(TICK) || world.submitted != self.submitted {
+            self.submitted = world.submitted;
             let decision = self.decide(world, list_failed);
             self.act(&decision, world, cut);
         }

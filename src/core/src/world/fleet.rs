@@ -69,7 +69,7 @@ impl Fleet {
         let seen = now.saturating_sub(lag);
         let shown = self.machines.iter().filter_map(|machine| {
             let (since, state) = *machine.states.iter().rev().find(|(at, _)| *at <= seen)?;
-            (state != State::Terminated || seen - since < AT(3600)).then(|| Instance {
+            (state != State::Terminated || seen < since + AT(3600)).then(|| Instance {
                 app_tier_id: machine.app_tier_id,
                 instance_id: machine.instance_id.clone(),
                 state,
@@ -102,7 +102,7 @@ impl Fleet {
                     let (app_tier_id, instance_id) = (machine.app_tier_id, machine.instance_id.clone());
                     ready.push(Named { app_tier_id, instance_id });
                 }
-                State::ShuttingDown if now - since >= AT(8) => machine.become_(State::Terminated, now),
+                State::ShuttingDown if now >= since + AT(8) => machine.become_(State::Terminated, now),
                 _ => {}
             }
         }
