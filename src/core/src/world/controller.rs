@@ -150,8 +150,8 @@ impl Lead {
         }
         let lag = AT(world.dice.below(world.faults.lag + 1));
         let listed = world.fleet.list(world.now, lag);
-        for (instance_id, _) in self.roster.listed(&listed, world.now, world.now) {
-            self.meter.gone(&instance_id);
+        for ended in self.roster.listed(&listed, world.now, world.now) {
+            self.meter.gone(&ended.instance_id);
         }
         let open: Vec<LaunchToken> = self.leader.control().intents_unsettled().map(|intent| intent.token).collect();
         for token in open {
