@@ -1,4 +1,6 @@
 use super::*;
+use crate::estimate::Arrivals;
+use crate::pool::Live;
 
 mod properties;
 mod vectors;

@@ -165,26 +165,14 @@ impl Lead {
     fn decide(&mut self, world: &World, list_failed: bool) -> Decision {
         let held: u64 = world.nodes.iter().map(super::Node::in_hand).sum();
         let now = world.now;
+        let counters = Counters { visible: world.requests.len() as u64, in_flight: held, delayed: 0 };
+        let parts = (&self.leader, &self.roster, &self.requests, &self.meter);
         let observation = Observation {
-            now,
-            counters: Some((
-                Counters { visible: world.requests.len() as u64, in_flight: held, delayed: 0 },
-                Duration::ZERO,
-            )),
-            unanswered: self.meter.unanswered(now),
-            arrivals: self.meter.arrivals(now),
-            quiet: self.roster.quiet(),
-            live: self.roster.live(&self.leader.control().intents, now),
-            list_age: self.roster.list_age(now),
+            counters: Some((counters, Duration::ZERO)),
             list_failed,
-            booting_for: self.roster.booting_for(now),
-            outstanding: self.requests.outstanding(),
-            slots: self.roster.slots(1),
-            service: self.meter.service(),
-            boot: self.meter.boot(),
             backoff: self.backoff_until.saturating_sub(now),
-            idle: self.leader.permit(false, now).err(),
             memory: self.memory.clone(),
+            ..Observation::new(parts, 1, false, now)
         };
         let decision = decide(&observation, &world.policy);
         assert_eq!(decision, decide(&observation, &world.policy), "not pure");
