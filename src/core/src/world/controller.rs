@@ -28,6 +28,7 @@ struct Lead {
     meter: Meter,
     memory: Memory,
     backoff_until: Duration,
+    list_failed: bool,
     /// As many had been submitted at the last decision: a submit wakes the controller.
     submitted: u64,
 }
@@ -43,11 +44,6 @@ impl Controller {
     }
 
     pub fn step(&mut self, world: &mut World) {
-        if world.dice.falls(world.faults.crashes) {
-            self.lead = None;
-            self.watch = Watch::new(self.owner, TTL);
-            self.dead_until = world.now + AT(world.dice.below(20));
-        }
         if world.dice.falls(world.faults.cuts) {
             self.cut_until = world.now + AT(120);
         }
@@ -58,13 +54,21 @@ impl Controller {
         match &mut self.lead {
             None => self.challenge(world, cut),
             Some(lead) => {
-                lead.round(world, cut);
-                if lead.lost(world, cut) {
+                if lead.round(world, cut) {
+                    self.die(world);
+                } else if lead.lost(world, cut) {
                     self.lead = None;
                     self.watch = Watch::new(self.owner, TTL);
                 }
             }
         }
+    }
+
+    /// The process is killed; a new one comes up a little later and knows nothing.
+    fn die(&mut self, world: &mut World) {
+        self.lead = None;
+        self.watch = Watch::new(self.owner, TTL);
+        self.dead_until = world.now + AT(world.dice.below(20));
     }
 
     fn challenge(&mut self, world: &mut World, cut: bool) {
@@ -93,28 +97,48 @@ impl Lead {
             meter: Meter::new(priors, &leader.control().estimates, Duration::ZERO),
             memory: Memory::default(),
             backoff_until: Duration::ZERO,
+            list_failed: false,
             submitted: 0,
             leader,
         }
     }
 
-    fn round(&mut self, world: &mut World, cut: bool) {
-        self.hear(world, cut);
-        let list_failed = !self.list(world, cut);
+    /// One round; true where the process died between two of its steps.
+    fn round(&mut self, world: &mut World, cut: bool) -> bool {
+        let steps: [fn(&mut Lead, &mut World, bool); 8] = [
+            Lead::hear,
+            Lead::list,
+            Lead::forget,
+            Lead::sweep,
+            Lead::decide_and_act,
+            Lead::keep,
+            Lead::launch,
+            Lead::end,
+        ];
+        steps.into_iter().any(|step| {
+            step(self, world, cut);
+            world.dice.falls(world.faults.crashes)
+        })
+    }
+
+    fn forget(&mut self, world: &mut World, _: bool) {
         self.requests.expire(world.now);
         self.leader.prune(&mut self.roster, world.now);
-        if self.requests.must_sweep(world.now) && !cut {
+    }
+
+    fn sweep(&mut self, world: &mut World, cut: bool) {
+        if !cut && self.requests.must_sweep(world.now) {
             self.run(Cancel::sweep(), world);
         }
+    }
+
+    fn decide_and_act(&mut self, world: &mut World, cut: bool) {
         self.meter.own(world.submitted, world.answered, world.now);
         if world.now.as_secs().is_multiple_of(TICK) || world.submitted != self.submitted {
             self.submitted = world.submitted;
-            let decision = self.decide(world, list_failed);
+            let decision = self.decide(world);
             self.act(&decision, world, cut);
         }
-        self.keep(world, cut);
-        self.launch(world, cut);
-        self.end(world, cut);
     }
 
     fn hear(&mut self, world: &mut World, cut: bool) {
@@ -143,10 +167,10 @@ impl Lead {
         self.roster.drained(now);
     }
 
-    /// Whether the list could be read.
-    fn list(&mut self, world: &mut World, cut: bool) -> bool {
-        if cut || world.dice.falls(world.faults.reads) {
-            return false;
+    fn list(&mut self, world: &mut World, cut: bool) {
+        self.list_failed = cut || world.dice.falls(world.faults.reads);
+        if self.list_failed {
+            return;
         }
         let lag = AT(world.dice.below(world.faults.lag + 1));
         let listed = world.fleet.list(world.now, lag);
@@ -159,17 +183,16 @@ impl Lead {
                 self.leader.settle(token, &settlement, &mut self.roster, world.now);
             }
         }
-        true
     }
 
-    fn decide(&mut self, world: &World, list_failed: bool) -> Decision {
+    fn decide(&mut self, world: &World) -> Decision {
         let held: u64 = world.nodes.iter().map(super::Node::in_hand).sum();
         let now = world.now;
         let counters = Counters { visible: world.requests.len() as u64, in_flight: held, delayed: 0 };
         let parts = (&self.leader, &self.roster, &self.requests, &self.meter);
         let observation = Observation {
             counters: Some((counters, Duration::ZERO)),
-            list_failed,
+            list_failed: self.list_failed,
             backoff: self.backoff_until.saturating_sub(now),
             memory: self.memory.clone(),
             ..Observation::new(parts, 1, false, now)
