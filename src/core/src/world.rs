@@ -88,6 +88,8 @@ struct World {
     asked: BTreeMap<u64, Asked>,
     next_asked: u64,
     notices: Vec<(Duration, Notice)>,
+    /// One machine: a lock says who leads, the list is exact, and workers finish when their parent is gone.
+    local: bool,
     /// Seconds one image takes.
     service: u64,
     /// Instances over time, each second; instances launched.
@@ -119,9 +121,20 @@ impl World {
             asked: BTreeMap::new(),
             next_asked: 0,
             notices: Vec::new(),
+            local: false,
             service: 2,
             sizes: Vec::new(),
         }
+    }
+
+    /// The same on one machine, where some things cannot go wrong.
+    fn on_one_machine(seed: u64, rule: Rule, hold: u64, max: u32, faults: Faults) -> World {
+        let faults = Faults { lag: 0, cuts: 0, answers: 0, ..faults };
+        let mut world = World::new(seed, rule, hold, max, faults);
+        world.local = true;
+        world.controllers.truncate(1);
+        world.fleet = Fleet::local(1);
+        world
     }
 
     /// The wall clock of everybody here.

@@ -11,8 +11,6 @@ use std::time::Duration;
 
 /// A request that is not confirmed so long after its expiry is forgotten.
 const FORGET_AFTER: Duration = Duration::from_secs(30);
-/// A worker may crash between its confirmation and the deletion of its request, which is visible again by then.
-const SWEEP_AFTER_CONFIRM: Duration = Duration::from_mins(1);
 /// How long the fate of a request is remembered, to tell a late or doubled confirmation from a forged one.
 const REMEMBERED: Duration = Duration::from_mins(30);
 /// Most fates remembered; the oldest go first.
@@ -69,11 +67,13 @@ pub struct Requests {
 
 impl Requests {
     /// None are out. Requests live twice the longest work on one message.
-    pub fn new(epoch: Epoch, job_deadline: Duration) -> Requests {
+    pub fn new(epoch: Epoch, job_deadline: Duration, now: Duration) -> Requests {
         let (fates, counts) = (BTreeMap::new(), Counts::default());
         // what an older epoch has left in the queue is cleared away
         let life = job_deadline.saturating_mul(2);
-        Requests { epoch, life, fates, out: 0, counts, sweep: true, sweep_at: None }
+        let mut requests = Requests { epoch, life, fates, out: 0, counts, sweep: true, sweep_at: None };
+        requests.sweep_again(now);
+        requests
     }
 
     pub fn epoch(&self) -> Epoch {
@@ -127,7 +127,8 @@ impl Requests {
         let stopped = roster.confirmed(confirm.app_tier_id, &confirm.instance_id);
         let nonced = if stopped == Stopped::NotOurs { Nonced::NotOurs } else { self.nonce(confirm, now) };
         if stopped != Stopped::NotOurs {
-            self.sweep_at = Some(now.saturating_add(SWEEP_AFTER_CONFIRM));
+            // its worker may die before it has deleted the request, which is visible again later
+            self.sweep_again(now);
         }
         let counts = &mut self.counts;
         let count = match nonced {
@@ -167,6 +168,7 @@ impl Requests {
             self.end(nonce, Fate::Forgotten, now);
             // it may still lie in the queue
             self.sweep = true;
+            self.sweep_again(now);
         }
         self.fates.retain(|_, (fate, at)| matches!(fate, Fate::Out { .. }) || now.saturating_sub(*at) < REMEMBERED);
         let surplus = self.fates.len().saturating_sub(self.out as usize).saturating_sub(MOST_REMEMBERED);
@@ -180,14 +182,19 @@ impl Requests {
         }
     }
 
-    /// Whether the queue is to be looked through for requests that are void: after taking over, when one was forgotten,
-    /// and a while after a confirmation. Asks once; see [`Cancel::sweep`].
+    /// Whether the queue is to be looked through for requests that are void: after taking over and when one was
+    /// forgotten; and once more later, also after a confirmation. Asks once; see [`Cancel::sweep`].
     pub fn must_sweep(&mut self, now: Duration) -> bool {
         if self.sweep_at.is_some_and(|at| now >= at) {
             self.sweep_at = None;
             self.sweep = true;
         }
         std::mem::take(&mut self.sweep)
+    }
+
+    /// Sees to a sweep when whatever a worker holds now is deleted or visible again.
+    pub(super) fn sweep_again(&mut self, now: Duration) {
+        self.sweep_at = Some(now.saturating_add(self.life).saturating_add(FORGET_AFTER));
     }
 
     /// Begins taking back up to `wanted` requests that no worker holds.

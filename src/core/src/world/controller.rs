@@ -1,7 +1,7 @@
 //! A controller in the order of the real one: hear, list, settle, decide, write down, act.
 
 use super::{AT, Asked, Duration, World};
-use crate::control::{Claim, Control, Leader, Next, Settlement, Spec, Standing, TTL, Watch};
+use crate::control::{Claim, Control, Intent, Leader, Next, Settlement, Spec, Standing, TTL, Watch};
 use crate::estimate::{Meter, Priors};
 use crate::message::{Nonce, Notice, Parsed};
 use crate::pool::{Cause, Deadlines, Heard, LaunchToken, Roster, UNLISTED_GRACE};
@@ -69,6 +69,9 @@ impl Controller {
         self.lead = None;
         self.watch = Watch::new(self.owner, TTL);
         self.dead_until = world.now + AT(world.dice.below(20));
+        if world.local {
+            world.fleet.orphan_all();
+        }
     }
 
     fn challenge(&mut self, world: &mut World, cut: bool) {
@@ -76,7 +79,8 @@ impl Controller {
             return;
         }
         let (found, etag) = (world.control(), world.etag());
-        if self.watch.saw(found.as_ref().map(|control| (control, etag.as_str())), false, world.now) != Next::TakeOver {
+        let seen = found.as_ref().map(|control| (control, etag.as_str()));
+        if self.watch.saw(seen, world.local, world.now) != Next::TakeOver {
             return;
         }
         let claim = Claim::new(found.map(|control| (control, etag)), self.owner, TTL, world.now, world.wall());
@@ -84,16 +88,17 @@ impl Controller {
             Some(etag) => Some(claim.won(etag)),
             None => claim.read_back(world.control().map(|control| (control, world.etag()))),
         };
-        self.lead = leader.map(|leader| Lead::new(leader, world.now));
+        self.lead = leader.map(|leader| Lead::new(leader, world.local, world.now));
     }
 }
 
 impl Lead {
-    fn new(leader: Leader, now: Duration) -> Lead {
+    fn new(leader: Leader, local: bool, now: Duration) -> Lead {
+        let grace = if local { Duration::ZERO } else { UNLISTED_GRACE };
         let priors = Priors { service: AT(2), boot: AT(25) };
         Lead {
-            roster: Roster::new(leader.control(), UNLISTED_GRACE, now),
-            requests: Requests::new(leader.epoch(), AT(10)),
+            roster: Roster::new(leader.control(), grace, now),
+            requests: Requests::new(leader.epoch(), AT(10), now),
             meter: Meter::new(priors, &leader.control().estimates, Duration::ZERO),
             memory: Memory::default(),
             backoff_until: Duration::ZERO,
@@ -177,10 +182,16 @@ impl Lead {
         for ended in self.roster.listed(&listed, world.now, world.now) {
             self.meter.gone(&ended.instance_id);
         }
-        let open: Vec<LaunchToken> = self.leader.control().intents_unsettled().map(|intent| intent.token).collect();
-        for token in open {
-            if let Some(settlement) = Settlement::from_list(token, &listed) {
-                self.leader.settle(token, &settlement, &mut self.roster, world.now);
+        let open: Vec<Intent> = self.leader.control().intents_unsettled().cloned().collect();
+        for intent in open {
+            let settlement = if world.local {
+                // an open intent of our own is carried out in this very round; one of a predecessor never more
+                (intent.epoch < self.leader.epoch()).then(|| Settlement::from_exact_list(&intent, &listed))
+            } else {
+                Settlement::from_list(intent.token, &listed)
+            };
+            if let Some(settlement) = settlement {
+                self.leader.settle(intent.token, &settlement, &mut self.roster, world.now);
             }
         }
     }
@@ -234,7 +245,8 @@ impl Lead {
             let visible = world.asked.iter().filter(|(_, asked)| asked.hidden_until <= now);
             let places: Vec<u64> = visible.map(|(place, _)| *place).take(ask as usize).collect();
             let bodies: Vec<_> = places.iter().map(|place| Parsed::Ok(world.asked[place].request)).collect();
-            for (place, met) in places.into_iter().zip(cancel.met(&self.requests, &bodies, world.wall())) {
+            let met = cancel.met(&mut self.requests, &bodies, now, world.wall());
+            for (place, met) in places.into_iter().zip(met) {
                 match met {
                     Met::TakeBack(nonce) => {
                         let succeeded = !world.dice.falls(world.faults.notices);
@@ -244,6 +256,9 @@ impl Lead {
                             world.asked.get_mut(&place).unwrap().hidden_until = now + AT(30);
                         }
                         cancel.deleted(&mut self.requests, nonce, succeeded, now);
+                    }
+                    Met::DeleteVoid | Met::DeleteUnreadable if world.dice.falls(world.faults.notices) => {
+                        world.asked.get_mut(&place).unwrap().hidden_until = now + AT(30);
                     }
                     Met::DeleteVoid | Met::DeleteUnreadable => {
                         world.asked.remove(&place);

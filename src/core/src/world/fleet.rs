@@ -13,6 +13,8 @@ pub(super) struct Machine {
     /// Since when it has been in which state.
     states: Vec<(Duration, State)>,
     ready_at: Duration,
+    /// Its parent is gone: it finishes and ends, and counts as ending.
+    pub orphan: bool,
 }
 
 #[derive(Debug, Default)]
@@ -21,6 +23,9 @@ pub(super) struct Fleet {
     launches: BTreeMap<LaunchToken, Vec<Named>>,
     boot: u64,
     pub launched: usize,
+    /// How long an ending machine takes, and how long the dead are listed.
+    ending: u64,
+    listed_dead: u64,
 }
 
 impl Machine {
@@ -37,7 +42,23 @@ impl Machine {
 
 impl Fleet {
     pub fn new(boot: u64) -> Fleet {
-        Fleet { boot, ..Fleet::default() }
+        Fleet { boot, ending: 8, listed_dead: 3600, ..Fleet::default() }
+    }
+
+    /// Processes: quick to end, and told to be dead once.
+    pub fn local(boot: u64) -> Fleet {
+        Fleet { ending: 1, listed_dead: 1, ..Fleet::new(boot) }
+    }
+
+    /// The parent of all that run is gone.
+    pub fn orphan_all(&mut self) {
+        for machine in &mut self.machines {
+            machine.orphan = true;
+        }
+    }
+
+    pub fn is_orphan(&self, instance_id: &InstanceId) -> bool {
+        self.live().any(|machine| machine.instance_id == *instance_id && machine.orphan)
     }
 
     pub fn live(&self) -> impl Iterator<Item = &Machine> {
@@ -58,7 +79,7 @@ impl Fleet {
             let instance_id = InstanceId(format!("i-{}", self.launched));
             named.push(Named { app_tier_id, instance_id: instance_id.clone() });
             let (states, ready_at) = (vec![(now, State::Pending)], now + AT(self.boot));
-            self.machines.push(Machine { app_tier_id, instance_id, token, states, ready_at });
+            self.machines.push(Machine { app_tier_id, instance_id, token, states, ready_at, orphan: false });
         }
         self.launches.insert(token, named.clone());
         named
@@ -69,10 +90,10 @@ impl Fleet {
         let seen = now.saturating_sub(lag);
         let shown = self.machines.iter().filter_map(|machine| {
             let (since, state) = *machine.states.iter().rev().find(|(at, _)| *at <= seen)?;
-            (state != State::Terminated || seen < since + AT(3600)).then(|| Instance {
+            (state != State::Terminated || seen < since + AT(self.listed_dead)).then(|| Instance {
                 app_tier_id: machine.app_tier_id,
                 instance_id: machine.instance_id.clone(),
-                state,
+                state: if machine.orphan { state.max(State::ShuttingDown) } else { state },
                 launched_at: Timestamp(0),
                 token: Some(machine.token),
             })
@@ -95,14 +116,14 @@ impl Fleet {
     pub fn step(&mut self, now: Duration) -> Vec<Named> {
         let mut ready = Vec::new();
         for machine in &mut self.machines {
-            let since = machine.states.last().unwrap().0;
+            let (since, ending) = (machine.states.last().unwrap().0, AT(self.ending));
             match machine.state() {
                 State::Pending if now >= machine.ready_at => {
                     machine.become_(State::Running, now);
                     let (app_tier_id, instance_id) = (machine.app_tier_id, machine.instance_id.clone());
                     ready.push(Named { app_tier_id, instance_id });
                 }
-                State::ShuttingDown if now >= since + AT(8) => machine.become_(State::Terminated, now),
+                State::ShuttingDown if now >= since + ending => machine.become_(State::Terminated, now),
                 _ => {}
             }
         }

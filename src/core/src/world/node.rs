@@ -22,6 +22,7 @@ pub(super) struct Node {
     report_at: Duration,
     /// The terminate request in hand, by its place in the queue.
     holds: Option<u64>,
+    stopped: bool,
     pub gone: bool,
 }
 
@@ -38,6 +39,7 @@ impl Node {
             busy_ms: 0,
             report_at: now,
             holds: None,
+            stopped: false,
             gone: false,
         }
     }
@@ -45,6 +47,10 @@ impl Node {
     pub fn step(&mut self, world: &mut World) {
         if !world.fleet.is_up(&self.name.instance_id) {
             return self.die(world);
+        }
+        if world.fleet.is_orphan(&self.name.instance_id) && !std::mem::replace(&mut self.stopped, true) {
+            let effects = self.worker.on(Event::Stop);
+            self.apply(effects, world);
         }
         self.finish(world);
         self.poll(world);
@@ -181,7 +187,7 @@ impl Node {
                     continue;
                 }
                 Effect::End(end) => {
-                    assert_eq!(end, End::Retired);
+                    assert_eq!(end, if self.stopped && end == End::Drained { End::Drained } else { End::Retired });
                     world.fleet.end(&self.name.instance_id, world.now);
                     self.gone = true;
                     continue;
