@@ -51,6 +51,14 @@ fn unknown_fields_survive_and_contents_give_the_same_bytes() {
 }
 
 #[test]
+fn large_pools_report_seldom() {
+    let cases = [(5, 8, 5_000), (30, 600, 30_000), (30, 1000, 50_000), (30, u32::MAX, 214_748_364_750)];
+    for (least, live, expected) in cases {
+        assert_eq!(report_every(AT(least), live).as_millis(), expected);
+    }
+}
+
+#[test]
 fn what_does_not_read_is_no_empty_object() {
     assert!(matches!(Control::parse(b"{"), Err(Unreadable::Broken(_))));
     assert!(matches!(Control::parse(b"{}"), Err(Unreadable::Broken(_))));
