@@ -58,8 +58,8 @@ fn clears(requests: u64, capacity: &Capacity) -> Duration {
     let now = slots(capacity.ready, capacity);
     let later = slots(capacity.ready.saturating_add(capacity.booting).max(1), capacity);
     let before_boot = now.saturating_mul(boot);
-    let span = if work <= before_boot && now > 0 {
-        work.div_ceil(now)
+    let span = if work <= before_boot {
+        work.div_ceil(now.max(1))
     } else {
         boot.saturating_add((work - before_boot.min(work)).div_ceil(later))
     };

@@ -151,3 +151,48 @@ impl Answer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uuid::Uuid;
+
+    #[test]
+    fn every_reason_has_a_code_of_its_own_and_an_error_status() {
+        let reasons = [
+            (Reason::UnsupportedImage, "unsupported-image", 415),
+            (Reason::ConvertFirst, "convert-first", 415),
+            (Reason::Undecodable, "undecodable-image", 422),
+            (Reason::TooManyPixels, "too-many-pixels", 422),
+            (Reason::Expired, "expired", 410),
+            (Reason::DeadLettered, "dead-lettered", 500),
+        ];
+        for (reason, code, status) in reasons {
+            let answer = Answer::failed(reason, "why", RequestId(Uuid::from_u128(1)), "a.png").of_bytes("ab".into());
+            assert_eq!((answer.classifier_output(), answer.status()), (code, status));
+            let Answer::Failed(failed) = answer else { panic!("not failed") };
+            assert_eq!(
+                (failed.message.as_str(), failed.file.as_str(), failed.sha256.as_deref()),
+                ("why", "a.png", Some("ab"))
+            );
+        }
+    }
+
+    #[test]
+    fn a_classified_image_is_answered_with_its_label() {
+        let classified = Classified {
+            request_id: RequestId(Uuid::from_u128(2)),
+            file: "a.png".into(),
+            sha256: String::new(),
+            label: "tub".into(),
+            predictions: Vec::new(),
+            model: Model { name: String::new(), sha256: String::new(), engine: String::new() },
+            worker: Worker { app_tier_id: 1, instance_id: String::new() },
+            timings_ms: Timings::default(),
+        };
+        let answer = Answer::Classified(Box::new(classified)).of_bytes("cd".into());
+        assert_eq!((answer.classifier_output(), answer.status()), ("tub", 200));
+        assert_eq!(answer.request_id(), RequestId(Uuid::from_u128(2)));
+        assert!(matches!(answer, Answer::Classified(c) if c.sha256 == "cd"));
+    }
+}

@@ -25,6 +25,11 @@ pub const TTL: Duration = Duration::from_mins(1);
 /// The leader writes at least this often: a worker compares expiries with a `renewed_at` no older than this.
 pub const RENEW_EVERY: Duration = Duration::from_secs(20);
 
+/// How often workers are to report: `least`, and in large pools so seldom that twenty reports come in a second.
+pub fn report_every(least: Duration, live: u32) -> Duration {
+    least.max(Duration::from_secs(1) * live / 20)
+}
+
 /// The contents of the control object.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Control {

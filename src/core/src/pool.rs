@@ -2,13 +2,15 @@
 
 mod backoff;
 mod live;
+mod member;
 mod roster;
 #[cfg(test)]
 mod tests;
 
 pub use backoff::{Backoff, Place, Refusals};
 pub use live::Live;
-pub use roster::{Cause, Deadlines, Heard, Life, Member, Roster, Stopped, UNLISTED_GRACE};
+pub use member::{Cause, Deadlines, Ended, Heard, Life, Member, Stopped};
+pub use roster::{Roster, UNLISTED_GRACE};
 
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};

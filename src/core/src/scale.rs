@@ -9,60 +9,23 @@ mod backlog;
 mod deadline;
 mod demand;
 mod hold;
+mod observation;
+mod peaks;
 mod per_request;
 #[cfg(test)]
 mod tests;
 
 pub use hold::Memory;
+pub use observation::{Counters, Inputs, Observation};
 
 use crate::control::Idle;
-use crate::estimate::Arrivals;
-use crate::pool::{AppTierId, Live};
+use crate::pool::AppTierId;
 use hold::Held;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// Reads older than this are stale: nothing scales in on their account.
 pub const STALE_AFTER: Duration = Duration::from_secs(30);
-
-/// The counters of request_queue. On SQS approximate and late; exact elsewhere.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Counters {
-    pub visible: u64,
-    pub in_flight: u64,
-    pub delayed: u64,
-}
-
-/// All that a decision is made of. Times are durations since this process started.
-#[derive(Clone, Debug, Default)]
-pub struct Observation {
-    pub now: Duration,
-    /// As they were last read, and how long ago that was; none: never.
-    pub counters: Option<(Counters, Duration)>,
-    /// Requests that we or other web processes have sent within the counter lag and that are not answered.
-    pub unanswered: u64,
-    pub arrivals: Arrivals,
-    /// For how long every working slot has received nothing ([`crate::pool::Roster::quiet`]).
-    pub quiet: Option<Duration>,
-    /// The pool by the last good list ([`crate::pool::Roster::live`]), and how old that is; none: never listed.
-    pub live: Live,
-    pub list_age: Option<Duration>,
-    /// The list that was to be read for this decision failed.
-    pub list_failed: bool,
-    /// Terminate requests that are out ([`crate::retire::Requests::outstanding`]).
-    pub outstanding: u32,
-    /// Images an instance works on at once ([`crate::pool::Roster::slots`]).
-    pub slots: u32,
-    /// One slot's time for one image, and an instance's from launch to ready.
-    pub service: Duration,
-    pub boot: Duration,
-    /// No launch for so long, because launches failed; zero: free to.
-    pub backoff: Duration,
-    /// Why nothing may be done; none where [`crate::control::Leader::permit`] gives leave.
-    pub idle: Option<Idle>,
-    /// From the decision before; the default at the beginning.
-    pub memory: Memory,
-}
 
 /// What the configuration says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -172,29 +135,6 @@ pub struct Decision {
     pub memory: Memory,
 }
 
-/// The numbers a decision was made of, for people.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Inputs {
-    pub counters: Counters,
-    pub unanswered: u64,
-    pub arrivals: Arrivals,
-    pub intended: u32,
-    pub booting: u32,
-    pub ready: u32,
-    pub retiring: u32,
-    pub terminating: u32,
-    pub outstanding: u32,
-    pub slots: u32,
-    pub service_us: u64,
-    pub boot_ms: u64,
-    pub min: u32,
-    pub max: u32,
-    pub hold_ms: u64,
-    pub target_ms: u64,
-    /// The queue's counter of visible messages is taken to be stuck.
-    pub stuck: bool,
-}
-
 impl Decision {
     /// The ids to launch once it is known how many terminate requests were really taken back: in the place of those
     /// that workers hold already, instances are launched.
@@ -205,17 +145,30 @@ impl Decision {
     }
 }
 
+/// What a rule asks for, in instances.
+struct Need {
+    now: u64,
+    /// No more than what is there above this is let go.
+    keep: u64,
+}
+
+impl Need {
+    fn only(now: u64) -> Need {
+        Need { now, keep: now }
+    }
+}
+
 /// Decides. Total: whatever the numbers, it neither panics nor asks for more than `policy.max`.
 pub fn decide(observation: &Observation, policy: &Policy) -> Decision {
     let mut memory = observation.memory.clone();
     let demand = demand::demand(observation, policy, &mut memory);
     let need = match policy.rule {
-        Rule::PerRequest => per_request::need(demand, observation),
-        Rule::Backlog => backlog::need(demand, observation, policy),
-        Rule::Deadline => deadline::need(demand, observation, policy),
+        Rule::PerRequest => Need::only(per_request::need(demand, observation)),
+        Rule::Backlog => Need::only(backlog::need(demand, observation, policy)),
+        Rule::Deadline => deadline::need(demand, observation, policy, &mut memory.history),
     };
     let active = i64::from(observation.live.serving()) - i64::from(observation.outstanding);
-    let Held { wanted, clamp } = hold::wanted(need, active, observation, policy, &mut memory);
+    let Held { wanted, clamp } = hold::wanted(&need, active, observation, policy, &mut memory);
     let (plan, ids, clamp) = plan(wanted, active, clamp, observation, policy);
     let stopped = observation.idle.map(|idle| match idle {
         Idle::Paused => Clamp::Paused,
@@ -225,9 +178,9 @@ pub fn decide(observation: &Observation, policy: &Policy) -> Decision {
     let none = Actions::default();
     let (act, withheld, ids) = if stopped.is_some() { (none, plan, Vec::new()) } else { (plan, none, ids) };
     let clamp = stopped.or(clamp);
-    let inputs = inputs(observation, policy, &memory);
+    let inputs = observation::inputs(observation, policy, &memory);
     let rule = policy.rule;
-    Decision { demand, need, wanted, active, act, withheld, rule, clamp, inputs, ids, memory }
+    Decision { demand, need: need.now, wanted, active, act, withheld, rule, clamp, inputs, ids, memory }
 }
 
 /// Cancel first, launch the rest; or ask to retire.
@@ -239,15 +192,15 @@ fn plan(
     policy: &Policy,
 ) -> (Actions, Vec<AppTierId>, Option<Clamp>) {
     let rise = i64::from(wanted) - active;
-    let step = u32::try_from(rise.unsigned_abs()).unwrap_or(u32::MAX);
+    let count = |instances: i64| u32::try_from(instances.max(0)).unwrap_or(u32::MAX);
     if rise <= 0 {
-        return (Actions { request: step, ..Actions::default() }, Vec::new(), clamp);
+        return (Actions { request: count(-rise), ..Actions::default() }, Vec::new(), clamp);
     }
-    let cancel = step.min(observation.outstanding);
+    let cancel = count(rise).min(observation.outstanding);
+    let rest = count(rise - i64::from(cancel));
     let live = &observation.live;
     let mut ids = live.free(policy.max);
     let room = policy.max.saturating_sub(live.total());
-    let rest = step - cancel;
     let (most, why) = if !live.known {
         (0, Clamp::Unlisted)
     } else if !observation.backoff.is_zero() {
@@ -257,32 +210,7 @@ fn plan(
     } else {
         (ids.len() as u32, Clamp::Ids)
     };
-    ids.truncate(most.min(step) as usize);
+    ids.truncate(most.min(count(rise)) as usize);
     let clamp = if most < rest { Some(why) } else { clamp };
     (Actions { cancel, launch: rest.min(most), request: 0 }, ids, clamp)
-}
-
-fn inputs(observation: &Observation, policy: &Policy, memory: &Memory) -> Inputs {
-    let live = &observation.live;
-    let hold = policy.hold.span(observation.boot);
-    let whole = |count: u128| u64::try_from(count).unwrap_or(u64::MAX);
-    Inputs {
-        counters: observation.counters.map(|(counters, _)| counters).unwrap_or_default(),
-        unanswered: observation.unanswered,
-        arrivals: observation.arrivals,
-        intended: live.intended,
-        booting: live.booting,
-        ready: live.ready,
-        retiring: live.retiring,
-        terminating: live.terminating,
-        outstanding: observation.outstanding,
-        slots: observation.slots,
-        service_us: whole(observation.service.as_micros()),
-        boot_ms: whole(observation.boot.as_millis()),
-        min: policy.min,
-        max: policy.max,
-        hold_ms: whole(hold.as_millis()),
-        target_ms: whole(policy.latency_target.as_millis()),
-        stuck: memory.is_stuck(),
-    }
 }

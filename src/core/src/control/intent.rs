@@ -71,6 +71,8 @@ pub enum IntentError {
     Taken(AppTierId),
     #[error("a launch token is used once")]
     TokenUsed,
+    #[error("the permit is of another epoch")]
+    NoLeave,
 }
 
 impl Intent {

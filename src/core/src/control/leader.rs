@@ -150,6 +150,9 @@ impl Leader {
         ids: &[AppTierId],
         spec: Spec,
     ) -> Result<(), IntentError> {
+        if permit.epoch != self.draft.epoch {
+            return Err(IntentError::NoLeave);
+        }
         let intent = Intent::new(token, ids, permit.epoch, spec, &self.draft.intents)?;
         self.draft.intents.push(intent);
         Ok(())
@@ -157,12 +160,11 @@ impl Leader {
 
     /// Launches to be called now, or again unchanged: written down, and their outcome not known.
     pub fn launches(&self, permit: &Permit, now: Duration) -> Vec<&Intent> {
-        let open = |intent: &&Intent| self.draft.intents_unsettled().any(|draft| draft.token == intent.token);
-        if self.lost || !permit.holds(now) {
-            Vec::new()
-        } else {
-            self.written.intents_unsettled().filter(open).collect()
+        if self.lost || permit.epoch != self.draft.epoch || !permit.holds(now) {
+            return Vec::new();
         }
+        let open = |intent: &&Intent| self.draft.intents_unsettled().any(|draft| draft.token == intent.token);
+        self.written.intents_unsettled().filter(open).collect()
     }
 
     /// What became of a launch; the instances go into the roster. False: no such intent.

@@ -42,11 +42,20 @@ fn permit(leader: &Leader, now: Duration) -> Permit {
 #[test]
 fn unknown_fields_survive_and_contents_give_the_same_bytes() {
     let mut control = leader().control().clone();
+    control.estimates = Estimates { service_us: 7, jobs: 30, ..Estimates::default() };
     control.rest.insert("colour".into(), serde_json::json!({ "deep": [1, 2] }));
     let bytes = control.to_bytes();
     let read = Control::parse(&bytes).unwrap();
     assert_eq!(read, control);
     assert_eq!(read.to_bytes(), bytes);
+}
+
+#[test]
+fn large_pools_report_seldom() {
+    let cases = [(5, 8, 5_000), (30, 600, 30_000), (30, 1000, 50_000), (30, u32::MAX, 214_748_364_750)];
+    for (least, live, expected) in cases {
+        assert_eq!(report_every(AT(least), live).as_millis(), expected);
+    }
 }
 
 #[test]

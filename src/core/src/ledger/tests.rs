@@ -93,7 +93,9 @@ fn clamps_say_what_they_are() {
     has(&seen(2, 7), &per_request, "7 are kept until they were not needed for 2 min 30 s (pool.hold)");
     per_request.min = 2;
     has(&seen(0, 0), &per_request, "pool.min_instances keeps 2: launched 2 instances");
-    let stuck = Observation { quiet: Some(Duration::from_secs(90)), ..seen(1, 1) };
+    let before = decide(&seen(1, 1), &policy(Rule::Backlog));
+    let (now, quiet) = (Duration::from_secs(90), Some(Duration::from_secs(90)));
+    let stuck = Observation { now, quiet, memory: before.memory, ..seen(1, 1) };
     has(&stuck, &policy(Rule::Backlog), "nobody receives what the queue counts as 1 request, 1 of 20");
 }
 

@@ -4,11 +4,12 @@
 //! answer, a list, a report, a confirmation; never the fact that we asked for something. Times are durations since
 //! this process started.
 
-use super::{AppTierId, Instance, InstanceId, Live, Named, State};
+use super::{
+    AppTierId, Cause, Deadlines, Ended, Heard, Instance, InstanceId, LaunchToken, Life, Live, Member, Named, State,
+    Stopped,
+};
 use crate::control::{Control, Intent, Permit};
-use crate::message::{Report, WorkerState};
-use crate::pool::LaunchToken;
-use serde::{Deserialize, Serialize};
+use crate::message::Report;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -19,94 +20,6 @@ pub const UNLISTED_GRACE: Duration = Duration::from_mins(10);
 const REMEMBERED: Duration = Duration::from_mins(30);
 /// An instance that was asked to end and is still listed is asked again after this.
 const ASK_AGAIN: Duration = Duration::from_secs(10);
-/// Shortest time to register in.
-const LEAST_REGISTRATION: Duration = Duration::from_mins(5);
-
-/// Where an instance stands in its life. Moves down this list, except that a worker that says it is stopping without
-/// having confirmed (its process is restarted on the same machine) is booting again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Life {
-    Booting,
-    Ready,
-    Retiring,
-    Terminating,
-    Gone,
-}
-
-/// What is known of one instance.
-#[derive(Clone, Debug)]
-pub struct Member {
-    pub app_tier_id: AppTierId,
-    pub life: Life,
-    /// When we first knew of it, and whether that was the answer to a launch of ours.
-    since: Duration,
-    launched_by_us: bool,
-    /// When it last became booting.
-    booting_since: Duration,
-    unlisted_since: Option<Duration>,
-    ended_at: Duration,
-    asked_at: Option<Duration>,
-    report: Option<LastReport>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct LastReport {
-    at: Duration,
-    slots: u32,
-    jobs: u64,
-    busy_ms: u64,
-    /// When a report last showed work.
-    worked_at: Duration,
-}
-
-/// What a report told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Heard {
-    /// It is ready for the first time; `boot` is the time from its launch, where we saw that.
-    Registered {
-        boot: Option<Duration>,
-    },
-    Known,
-    /// Not one of ours: counted and ignored.
-    NotOurs,
-}
-
-/// What a confirmation told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stopped {
-    /// It has stopped: end it.
-    Now,
-    /// We knew, or it is gone already: nothing to do.
-    Already,
-    /// Not one of ours: counted and ignored.
-    NotOurs,
-}
-
-/// Why an instance is to be ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Cause {
-    /// It confirmed that it has stopped.
-    Confirmed,
-    /// It never became ready.
-    NeverRegistered,
-    /// It has not reported for too long.
-    Hung,
-}
-
-/// When an instance is given up. What it holds comes back by visibility.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Deadlines {
-    pub register: Duration,
-    pub hung: Duration,
-}
-
-impl Deadlines {
-    /// Three boots (p90), at least five minutes, to register; six report intervals without a word.
-    pub fn new(boot_p90: Duration, report_every: Duration) -> Deadlines {
-        Deadlines { register: boot_p90.saturating_mul(3).max(LEAST_REGISTRATION), hung: report_every.saturating_mul(6) }
-    }
-}
 
 /// All instances the leader knows of.
 #[derive(Clone, Debug)]
@@ -157,6 +70,7 @@ impl Roster {
             life: Life::Booting,
             since: now,
             launched_by_us,
+            registered: false,
             booting_since: now,
             unlisted_since: None,
             ended_at: now,
@@ -174,8 +88,8 @@ impl Roster {
     }
 
     /// The fleet was listed by a call that began at `started` (a list that failed is not told: it is no empty list).
-    /// Returns who came to its end, and in which life it stood before: one that never got ready is a failed launch.
-    pub fn listed(&mut self, listed: &[Instance], started: Duration, now: Duration) -> Vec<(InstanceId, Life)> {
+    /// Returns who came to its end.
+    pub fn listed(&mut self, listed: &[Instance], started: Duration, now: Duration) -> Vec<Ended> {
         self.listed_at = Some(started);
         let mut ended = Vec::new();
         // a list that was under way while an instance came says nothing about it
@@ -194,16 +108,11 @@ impl Roster {
                 State::ShuttingDown => Life::Terminating,
                 State::Terminated => Life::Gone,
             };
-            if member.advance(life, now) {
-                ended.push((instance.instance_id.clone(), member.life));
-                member.life = Life::Gone;
-            }
+            ended.extend(member.advance(&instance.instance_id, life, now));
         }
         for (instance_id, member) in &mut self.members {
-            let lost = member.unlisted_since.is_some_and(|since| now.saturating_sub(since) >= self.grace);
-            if lost && member.advance(Life::Gone, now) {
-                ended.push((instance_id.clone(), member.life));
-                member.life = Life::Gone;
+            if member.unlisted_since.is_some_and(|since| now.saturating_sub(since) >= self.grace) {
+                ended.extend(member.advance(instance_id, Life::Gone, now));
             }
         }
         self.members.retain(|_, m| m.life != Life::Gone || now.saturating_sub(m.ended_at) < REMEMBERED);
@@ -216,30 +125,7 @@ impl Roster {
         if member.app_tier_id != report.app_tier_id {
             return Heard::NotOurs;
         }
-        let first = member.report.is_none();
-        let worked_at = match member.report {
-            Some(last) if last.jobs == report.jobs && last.busy_ms == report.busy_ms && report.in_hand == 0 => {
-                last.worked_at
-            }
-            _ => now,
-        };
-        let (slots, jobs, busy_ms) = (report.slots.max(1), report.jobs, report.busy_ms);
-        member.report = Some(LastReport { at: now, slots, jobs, busy_ms, worked_at });
-        match (report.state, member.life) {
-            (WorkerState::Ready, Life::Booting) => {
-                member.life = Life::Ready;
-                if first {
-                    let boot = member.launched_by_us.then(|| now.saturating_sub(member.since));
-                    return Heard::Registered { boot };
-                }
-            }
-            (WorkerState::Stopping, Life::Ready) => {
-                member.life = Life::Booting;
-                member.booting_since = now;
-            }
-            _ => {}
-        }
-        Heard::Known
+        member.reported(report, now)
     }
 
     /// The queue of reports was read until it was empty, by a receive that began at `now`: whoever was silent until
@@ -337,6 +223,12 @@ impl Roster {
         live
     }
 
+    /// For how long each instance that is not ready yet has been booting; those of open launches not at all.
+    pub fn booting_for(&self, now: Duration) -> Vec<Duration> {
+        let booting = self.members().filter(|(_, member)| member.life == Life::Booting);
+        booting.map(|(_, member)| now.saturating_sub(member.booting_since)).collect()
+    }
+
     /// For how long every slot that works has been seen to receive nothing; none where none works, or one boots.
     pub fn quiet(&self) -> Option<Duration> {
         let mut quiet = None;
@@ -357,20 +249,5 @@ impl Roster {
     pub fn slots(&self, configured: u32) -> u32 {
         let reported = self.members().filter(|(_, m)| m.life == Life::Ready).filter_map(|(_, m)| m.report);
         reported.map(|report| report.slots).min().unwrap_or(configured).max(1)
-    }
-}
-
-impl Member {
-    /// Whether it comes to its end now; any other move forward is made. A life is never lived backwards.
-    fn advance(&mut self, to: Life, now: Duration) -> bool {
-        if to <= self.life {
-            return false;
-        }
-        if to == Life::Gone {
-            self.ended_at = now;
-            return true;
-        }
-        self.life = to;
-        false
     }
 }

@@ -58,9 +58,19 @@ impl Cancel {
 
     /// A receive brought these bodies, in order; none, or that it failed, ends the run. What to do with each.
     /// `wall` is the leader's clock, by which requests expire.
-    pub fn met(&mut self, requests: &Requests, bodies: &[Parsed<TerminateRequest>], wall: Timestamp) -> Vec<Met> {
+    pub fn met(
+        &mut self,
+        requests: &mut Requests,
+        bodies: &[Parsed<TerminateRequest>],
+        now: Duration,
+        wall: Timestamp,
+    ) -> Vec<Met> {
         self.receives += 1;
         let met: Vec<Met> = bodies.iter().map(|body| self.meet(requests, body, wall)).collect();
+        if met.contains(&Met::DeleteVoid) {
+            // the deletion may fail, and there may be more
+            requests.sweep_again(now);
+        }
         let useful = met.iter().any(|met| !matches!(met, Met::GiveBack | Met::GiveBackLong));
         self.over |= !useful;
         met

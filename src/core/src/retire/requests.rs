@@ -60,15 +60,20 @@ pub struct Requests {
     fates: BTreeMap<Nonce, (Fate, Duration)>,
     out: u32,
     counts: Counts,
+    /// Whether the queue is to be looked through now, and once more later.
     sweep: bool,
+    sweep_at: Option<Duration>,
 }
 
 impl Requests {
     /// None are out. Requests live twice the longest work on one message.
-    pub fn new(epoch: Epoch, job_deadline: Duration) -> Requests {
+    pub fn new(epoch: Epoch, job_deadline: Duration, now: Duration) -> Requests {
         let (fates, counts) = (BTreeMap::new(), Counts::default());
         // what an older epoch has left in the queue is cleared away
-        Requests { epoch, life: job_deadline.saturating_mul(2), fates, out: 0, counts, sweep: true }
+        let life = job_deadline.saturating_mul(2);
+        let mut requests = Requests { epoch, life, fates, out: 0, counts, sweep: true, sweep_at: None };
+        requests.sweep_again(now);
+        requests
     }
 
     pub fn epoch(&self) -> Epoch {
@@ -121,6 +126,10 @@ impl Requests {
     pub fn confirm(&mut self, confirm: &Confirm, roster: &mut Roster, now: Duration) -> (Nonced, Stopped) {
         let stopped = roster.confirmed(confirm.app_tier_id, &confirm.instance_id);
         let nonced = if stopped == Stopped::NotOurs { Nonced::NotOurs } else { self.nonce(confirm, now) };
+        if stopped != Stopped::NotOurs {
+            // its worker may die before it has deleted the request, which is visible again later
+            self.sweep_again(now);
+        }
         let counts = &mut self.counts;
         let count = match nonced {
             Nonced::First => &mut counts.first,
@@ -159,6 +168,7 @@ impl Requests {
             self.end(nonce, Fate::Forgotten, now);
             // it may still lie in the queue
             self.sweep = true;
+            self.sweep_again(now);
         }
         self.fates.retain(|_, (fate, at)| matches!(fate, Fate::Out { .. }) || now.saturating_sub(*at) < REMEMBERED);
         let surplus = self.fates.len().saturating_sub(self.out as usize).saturating_sub(MOST_REMEMBERED);
@@ -172,10 +182,19 @@ impl Requests {
         }
     }
 
-    /// Whether the queue is to be looked through for requests that are void: once after taking over, and when one was
-    /// forgotten. Asks once; see [`Cancel::sweep`].
-    pub fn must_sweep(&mut self) -> bool {
+    /// Whether the queue is to be looked through for requests that are void: after taking over and when one was
+    /// forgotten; and once more later, also after a confirmation. Asks once; see [`Cancel::sweep`].
+    pub fn must_sweep(&mut self, now: Duration) -> bool {
+        if self.sweep_at.is_some_and(|at| now >= at) {
+            self.sweep_at = None;
+            self.sweep = true;
+        }
         std::mem::take(&mut self.sweep)
+    }
+
+    /// Sees to a sweep when whatever a worker holds now is deleted or visible again.
+    pub(super) fn sweep_again(&mut self, now: Duration) {
+        self.sweep_at = Some(now.saturating_add(self.life).saturating_add(FORGET_AFTER));
     }
 
     /// Begins taking back up to `wanted` requests that no worker holds.

@@ -19,7 +19,7 @@ fn nonces(of: std::ops::Range<u128>) -> Vec<Nonce> {
 
 /// Requests of epoch 5, with these nonces out; issued at second 0.
 fn out(of: std::ops::Range<u128>) -> (Requests, Vec<TerminateRequest>) {
-    let mut requests = Requests::new(Epoch(5), AT(60));
+    let mut requests = Requests::new(Epoch(5), AT(60), AT(0));
     let sent = requests.issue(&permit(), &nonces(of), AT(0), WALL);
     (requests, sent)
 }
@@ -60,7 +60,7 @@ fn requests_live_twice_the_longest_job() {
 
 #[test]
 fn nothing_is_asked_without_leave() {
-    let mut requests = Requests::new(Epoch(5), AT(60));
+    let mut requests = Requests::new(Epoch(5), AT(60), AT(0));
     let over = Permit { epoch: Epoch(5), until: AT(3) };
     assert!(requests.issue(&over, &nonces(0..3), AT(3), WALL).is_empty());
     let other = Permit { epoch: Epoch(6), until: AT(9) };
@@ -105,16 +105,32 @@ fn every_instance_of_ours_that_confirms_is_ended_whatever_its_nonce() {
 
 #[test]
 fn a_new_epoch_has_none_out_and_clears_the_queue() {
-    let mut requests = Requests::new(Epoch(6), AT(60));
+    let mut requests = Requests::new(Epoch(6), AT(60), AT(0));
     assert_eq!(requests.outstanding(), 0);
-    assert!(requests.must_sweep());
-    assert!(!requests.must_sweep(), "once");
+    assert!(requests.must_sweep(AT(0)));
+    assert!(!requests.must_sweep(AT(0)), "once");
+    assert!(!requests.must_sweep(AT(149)));
+    assert!(requests.must_sweep(AT(150)), "and again, when what a worker held then is visible");
+    assert!(!requests.must_sweep(AT(999)));
     let leave = Permit { epoch: Epoch(6), until: Duration::MAX };
-    requests.issue(&leave, &nonces(0..1), AT(0), WALL);
-    requests.expire(AT(149));
-    assert!(!requests.must_sweep());
-    requests.expire(AT(150));
-    assert!(requests.must_sweep(), "a forgotten request may still lie there");
+    requests.issue(&leave, &nonces(0..1), AT(1000), WALL);
+    requests.expire(AT(1149));
+    assert!(!requests.must_sweep(AT(1149)));
+    requests.expire(AT(1150));
+    assert!(requests.must_sweep(AT(1150)), "a forgotten request may still lie there");
+    assert!(!requests.must_sweep(AT(1299)) && requests.must_sweep(AT(1300)));
+}
+
+#[test]
+fn a_request_whose_worker_died_after_confirming_is_cleared_away() {
+    let ((mut requests, _), mut roster) = (out(0..1), roster(1));
+    assert!(requests.must_sweep(AT(0)) && requests.must_sweep(AT(150)));
+    requests.confirm(&confirm(0, 5, 9), &mut roster, AT(200));
+    assert!(!requests.must_sweep(AT(1000)), "a stranger clears nothing");
+    requests.confirm(&confirm(0, 5, 1), &mut roster, AT(200));
+    assert!(!requests.must_sweep(AT(349)));
+    assert!(requests.must_sweep(AT(350)));
+    assert!(!requests.must_sweep(AT(351)));
 }
 
 #[test]

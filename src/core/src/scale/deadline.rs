@@ -1,7 +1,125 @@
-//! The place of the deadline policy. Until it is worked out it asks for what the backlog policy asks for.
+//! The deadline rule: instances for the arrival rate (square-root staffing), and for the backlog as it will stand when
+//! a launch would be ready; released only when neither the recent rate, nor the recent backlog, nor bursts that keep
+//! coming back need them. Found by search on four traces (project reference "A policy found by search"); its constants
+//! are from there, save the latency target, which is the user's knob.
+//!
+//! Times are in seconds and work in instance-seconds: an instance of k slots does k seconds of service in a second.
 
-use super::{Observation, Policy, backlog};
+use super::peaks::Peaks;
+use super::{Need, Observation, Policy};
+use crate::estimate::{FAST, SLOW};
+use std::collections::VecDeque;
+use std::time::Duration;
 
-pub(super) fn need(demand: u64, observation: &Observation, policy: &Policy) -> u64 {
-    backlog::need(demand, observation, policy)
+/// Instances beyond the load, in square roots of the load.
+const BETA: f64 = 0.52;
+/// The surge detector believes so many standard deviations less than it counts.
+const DOUBT: f64 = 1.3;
+/// Rates are looked at so often, and no oftener: on every submit they would take the maximum of the noise.
+const RATES_EVERY: Duration = Duration::from_secs(5);
+/// Less work than this is no backlog worth a launch.
+const LEAST_LEFT: f64 = 3.0;
+/// What the rate, and what the backlog needed is kept at least so long.
+const KEEP_RATE: Duration = Duration::from_secs(32);
+const KEEP_BACKLOG: Duration = Duration::from_secs(50);
+/// The past in slots, for bursts that come back: what so many of the last ones needed is kept.
+const SLOT: Duration = Duration::from_secs(30);
+const SLOTS: u64 = 18;
+const BUSY_SLOTS: usize = 6;
+
+/// What the rule remembers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct History {
+    /// Arrivals in the slow and the fast window when they were last looked at, and when that was.
+    slow: u64,
+    fast: u64,
+    looked: Option<Duration>,
+    rates: Peaks,
+    backlogs: Peaks,
+    /// The largest need of each of the last slots, by number of the slot.
+    slots: VecDeque<(u64, u32)>,
+}
+
+pub(super) fn need(demand: u64, observation: &Observation, policy: &Policy, history: &mut History) -> Need {
+    let now = observation.now;
+    history.look(observation);
+    let View { service, boot, target, slots } = View::of(observation, policy);
+    let slow = if history.slow < 2 { 0.0 } else { history.slow as f64 / SLOW.as_secs_f64() };
+    let fast = (history.fast as f64 - DOUBT * libm::sqrt(history.fast as f64)) / FAST.as_secs_f64();
+    let load = service / slots * slow.max(fast).max(0.0);
+    let some = u64::from(demand > 0);
+    // one for each request is always enough
+    let each = demand.div_ceil(u64::from(observation.slots.max(1)));
+    let rate = up(load + BETA * libm::sqrt(load)).max(some);
+    let most = each.max(rate);
+    let waiting = demand as f64 * service / slots;
+    let steady = slow * service / slots;
+
+    // what will be left when an instance launched now would be ready
+    let grown: f64 = observation.booting_for.iter().map(|age| age.as_secs_f64().min(boot)).sum();
+    let left = waiting + steady * boot - f64::from(observation.live.ready) * boot - grown;
+    let back = if left > LEAST_LEFT {
+        let more = up((left / target).min(left / service));
+        u64::from(observation.live.serving()).saturating_add(more).min(most)
+    } else {
+        0
+    };
+    let drain = if demand > 0 { up(steady + waiting / target - 0.5).min(most) } else { 0 };
+    let now_needed = rate.max(back);
+    let bound = |instances: u64| u32::try_from(instances).unwrap_or(u32::MAX).min(policy.max);
+    // both must follow the measured boot: with fixed ones a slow boot costs most of what the rule gains
+    let (of_rates, of_backlogs) = (observation.boot / 5 * 4, observation.boot.saturating_mul(5) / 4);
+    let keep_rate = history.rates.note(bound(rate), now, of_rates.max(KEEP_RATE));
+    let keep_backlog = history.backlogs.note(bound(back.max(drain)), now, of_backlogs.max(KEEP_BACKLOG));
+    let keep_bursts = history.bursts(bound(now_needed.max(drain)), now);
+    let keep = keep_rate.max(keep_backlog).max(keep_bursts);
+    Need { now: now_needed, keep: now_needed.max(u64::from(keep)) }
+}
+
+/// The observation in seconds, kept within bounds that arithmetic stands.
+struct View {
+    service: f64,
+    boot: f64,
+    target: f64,
+    slots: f64,
+}
+
+impl View {
+    fn of(observation: &Observation, policy: &Policy) -> View {
+        let seconds = |span: Duration| span.clamp(Duration::from_micros(1), Duration::from_hours(24)).as_secs_f64();
+        View {
+            service: seconds(observation.service),
+            boot: seconds(observation.boot),
+            target: seconds(policy.latency_target),
+            slots: f64::from(observation.slots.max(1)),
+        }
+    }
+}
+
+/// Rounded up; none where it is below zero.
+fn up(instances: f64) -> u64 {
+    libm::ceil(instances) as u64
+}
+
+impl History {
+    fn look(&mut self, observation: &Observation) {
+        if self.looked.is_none_or(|at| observation.now.saturating_sub(at) >= RATES_EVERY) {
+            self.looked = Some(observation.now);
+            (self.slow, self.fast) = (observation.arrivals.slow, observation.arrivals.fast);
+        }
+    }
+
+    /// Notes a need, and returns what the sixth busiest of the last slots needed: one burst teaches nothing, and bursts
+    /// that keep coming back hold the pool.
+    fn bursts(&mut self, need: u32, now: Duration) -> u32 {
+        let slot = now.as_secs() / SLOT.as_secs();
+        match self.slots.back_mut() {
+            Some((last, peak)) if *last >= slot => *peak = need.max(*peak),
+            _ => self.slots.push_back((slot, need)),
+        }
+        self.slots.retain(|(at, _)| at.saturating_add(SLOTS) > slot);
+        let mut peaks: Vec<u32> = self.slots.iter().map(|(_, peak)| *peak).collect();
+        peaks.sort_unstable_by(|a, b| b.cmp(a));
+        peaks.get(BUSY_SLOTS - 1).copied().unwrap_or(0)
+    }
 }

@@ -3,6 +3,14 @@
 use super::{Memory, Observation, Policy};
 use std::time::Duration;
 
+/// The counter of visible messages, since when it has not changed, and whether it is held to be stuck.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Visible {
+    count: u64,
+    since: Duration,
+    pub stuck: bool,
+}
+
 /// Beyond the counter lag: so long nobody receives anything before a counter is held to be stuck.
 const STUCK_AFTER: Duration = Duration::from_secs(30);
 
@@ -10,17 +18,19 @@ const STUCK_AFTER: Duration = Duration::from_secs(30);
 /// the counter lag and is not answered, whichever is more.
 ///
 /// A counter may stay above zero with nothing there. Where every working slot has received nothing for the counter
-/// lag and [`STUCK_AFTER`], and nothing of ours is unanswered, visible counts as zero until the counter changes.
+/// lag and [`STUCK_AFTER`], and nothing of ours is unanswered, visible counts as zero until the counter changes. It
+/// must have stood still for as long, too: a burst after a quiet minute is no stuck counter.
 pub(super) fn demand(observation: &Observation, policy: &Policy, memory: &mut Memory) -> u64 {
     let counters = observation.counters.map(|(counters, _)| counters).unwrap_or_default();
+    let visible =
+        memory.visible.take().filter(|visible| visible.count == counters.visible && observation.unanswered == 0);
+    let mut visible = visible.unwrap_or(Visible { count: counters.visible, since: observation.now, stuck: false });
     let patience = policy.counter_lag.saturating_add(STUCK_AFTER);
-    let nothing_comes = observation.quiet.is_some_and(|quiet| quiet >= patience) && observation.unanswered == 0;
-    memory.stuck = match memory.stuck {
-        _ if nothing_comes && counters.visible > 0 => Some(counters.visible),
-        Some(stuck) if stuck == counters.visible && observation.unanswered == 0 => Some(stuck),
-        _ => None,
-    };
-    let visible = if memory.is_stuck() { 0 } else { counters.visible };
-    let counted = visible.saturating_add(counters.in_flight).saturating_add(counters.delayed);
+    let still = observation.now.saturating_sub(visible.since) >= patience;
+    let nobody_receives = observation.quiet.is_some_and(|quiet| quiet >= patience);
+    visible.stuck |= visible.count > 0 && still && nobody_receives;
+    memory.visible = Some(visible);
+    let counted = if visible.stuck { 0 } else { visible.count };
+    let counted = counted.saturating_add(counters.in_flight).saturating_add(counters.delayed);
     counted.max(observation.unanswered)
 }

@@ -1,34 +1,25 @@
 //! Scale in only to the largest need of the last while: without it every rule thrashes. And the bounds.
 
-use super::{Clamp, Observation, Policy, STALE_AFTER};
-use std::collections::VecDeque;
+use super::deadline::History;
+use super::demand::Visible;
+use super::peaks::Peaks;
+use super::{Clamp, Hold, Need, Observation, Policy, Rule, STALE_AFTER};
 use std::time::Duration;
 
-/// What decisions remember of one another. Small: the needs kept are falling, so they are at most max + 1.
+/// What decisions remember of one another. Small, whatever happens.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Memory {
-    /// Needs that may still be the largest of the window, with their times: falling.
-    peaks: VecDeque<(Duration, u32)>,
+    needs: Peaks,
     begun: bool,
-    /// The value at which the counter of visible messages is stuck.
-    pub(super) stuck: Option<u64>,
+    pub(super) visible: Option<Visible>,
+    /// What the deadline rule remembers.
+    pub(super) history: History,
 }
 
 impl Memory {
+    /// Whether the counter of visible messages is held to be stuck.
     pub fn is_stuck(&self) -> bool {
-        self.stuck.is_some()
-    }
-
-    /// Notes a need and returns the largest within `span`, this one included.
-    fn peak(&mut self, need: u32, now: Duration, span: Duration) -> u32 {
-        while self.peaks.back().is_some_and(|(_, peak)| *peak <= need) {
-            self.peaks.pop_back();
-        }
-        self.peaks.push_back((now, need));
-        while self.peaks.front().is_some_and(|(at, _)| now.saturating_sub(*at) >= span) && self.peaks.len() > 1 {
-            self.peaks.pop_front();
-        }
-        self.peaks.front().map_or(need, |(_, peak)| *peak)
+        self.visible.is_some_and(|visible| visible.stuck)
     }
 }
 
@@ -39,24 +30,35 @@ pub(super) struct Held {
 }
 
 /// Bounds the need and holds what was needed of late. Holding keeps instances; it never launches one.
-pub(super) fn wanted(need: u64, active: i64, observation: &Observation, policy: &Policy, memory: &mut Memory) -> Held {
+pub(super) fn wanted(
+    need: &Need,
+    active: i64,
+    observation: &Observation,
+    policy: &Policy,
+    memory: &mut Memory,
+) -> Held {
     let min = policy.min.min(policy.max);
-    let bounded = u32::try_from(need).unwrap_or(u32::MAX).clamp(min, policy.max);
+    let bound = |instances: u64| u32::try_from(instances).unwrap_or(u32::MAX).clamp(min, policy.max);
+    let bounded = bound(need.now);
     let mut clamp = None;
-    if need > u64::from(policy.max) {
+    if need.now > u64::from(policy.max) {
         clamp = Some(Clamp::Max);
-    } else if need < u64::from(min) {
+    } else if need.now < u64::from(min) {
         clamp = Some(Clamp::Min);
     }
-    let kept = u32::try_from(active.clamp(0, i64::from(policy.max))).unwrap_or(0);
+    let there = u32::try_from(active.clamp(0, i64::from(policy.max))).unwrap_or(0);
     if !memory.begun {
         // a new leader knows nothing of what was needed before: it begins by holding what it finds
         memory.begun = true;
-        memory.peak(kept.max(bounded), observation.now, Duration::MAX);
+        memory.needs.note(there.max(bounded), observation.now, Duration::MAX);
     }
-    let span = policy.hold.span(observation.boot);
-    let peak = memory.peak(bounded, observation.now, span);
-    let held = bounded.max(kept.min(peak));
+    let span = match (policy.rule, policy.hold) {
+        // it holds by itself, by what it knows of boots and bursts
+        (Rule::Deadline, Hold::Boots(_)) => Duration::ZERO,
+        _ => policy.hold.span(observation.boot),
+    };
+    let keep = memory.needs.note(bounded, observation.now, span).max(bound(need.keep));
+    let held = bounded.max(there.min(keep));
     if held > bounded {
         clamp = Some(Clamp::Hold);
     }

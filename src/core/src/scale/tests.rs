@@ -1,5 +1,8 @@
 use super::*;
+use crate::estimate::Arrivals;
+use crate::pool::Live;
 
+mod properties;
 mod vectors;
 
 /// A pool that is seen well: counters and list just read.
@@ -203,20 +206,28 @@ fn own_unanswered_requests_are_demand_before_a_late_counter_shows_them() {
 fn a_counter_that_is_stuck_counts_as_zero_until_it_changes() {
     let mut lagging = policy(Rule::PerRequest, 0);
     lagging.counter_lag = Duration::from_mins(1);
-    let quiet = |seconds| Some(Duration::from_secs(seconds));
-    let patient = decide(&Observation { quiet: quiet(89), ..seen(3, 0, 3) }, &lagging);
+    let after = |last: &Decision, seconds, observation: Observation| {
+        let now = Duration::from_secs(seconds);
+        let quiet = observation.quiet.or(Some(Duration::from_secs(90)));
+        decide(&Observation { now, quiet, memory: last.memory.clone(), ..observation }, &lagging)
+    };
+    let first = decide(&seen(3, 0, 3), &lagging);
+    let patient = after(&first, 89, seen(3, 0, 3));
     assert_eq!((patient.demand, patient.inputs.stuck), (3, false));
-    let own = decide(&Observation { quiet: quiet(90), unanswered: 1, ..seen(3, 0, 3) }, &lagging);
-    assert_eq!(own.demand, 3, "something of ours is unanswered");
-    let stuck = decide(&Observation { quiet: quiet(90), ..seen(3, 0, 3) }, &lagging);
+    let received = Observation { quiet: Some(Duration::from_secs(89)), ..seen(3, 0, 3) };
+    assert_eq!(after(&first, 90, received).demand, 3, "somebody has received something");
+    let own = Observation { unanswered: 1, ..seen(3, 0, 3) };
+    assert_eq!(after(&first, 90, own).demand, 3, "something of ours is unanswered");
+    assert_eq!(after(&first, 90, seen(4, 0, 3)).demand, 4, "a burst after a quiet while is no stuck counter");
+    let stuck = after(&first, 90, seen(3, 0, 3));
     assert_eq!((stuck.demand, stuck.act.request, stuck.inputs.stuck), (0, 3, true));
-    let gone = decide(&Observation { memory: stuck.memory.clone(), ..seen(3, 0, 0) }, &lagging);
+    let gone = decide(&Observation { now: Duration::from_secs(91), memory: stuck.memory, ..seen(3, 0, 0) }, &lagging);
     assert_eq!(gone.act.launch, 0, "with nobody there to receive it stays zero");
-    let changed = decide(&Observation { memory: gone.memory.clone(), ..seen(4, 0, 0) }, &lagging);
+    let changed = after(&gone, 200, seen(4, 0, 0));
     assert_eq!(changed.act.launch, 4);
-    let submitted = decide(&Observation { memory: gone.memory, unanswered: 1, ..seen(3, 0, 0) }, &lagging);
+    let submitted = after(&gone, 200, Observation { unanswered: 1, ..seen(3, 0, 0) });
     assert_eq!(submitted.act.launch, 3);
-    assert_eq!(decide(&Observation { quiet: quiet(90), ..seen(0, 2, 2) }, &lagging).demand, 2, "in flight is believed");
+    assert_eq!(after(&after(&gone, 92, seen(0, 0, 0)), 300, seen(0, 2, 2)).demand, 2, "in flight is believed");
 }
 
 #[test]

@@ -197,3 +197,13 @@ fn a_lost_leader_launches_nothing_even_with_an_old_permit() {
     leader.read(None);
     assert!(leader.launches(&leave, AT(1)).is_empty());
 }
+
+#[test]
+fn a_permit_of_another_epoch_is_none() {
+    let (mut leader, older) = (leader(), permit(&leader(), AT(1)));
+    let older = Permit { epoch: Epoch(older.epoch().0 - 1), ..older };
+    assert_eq!(leader.intend(&older, token(1), &ids(&[1]), Spec::default()), Err(IntentError::NoLeave));
+    leader.intend(&permit(&leader, AT(1)), token(1), &ids(&[1]), Spec::default()).unwrap();
+    write(&mut leader, AT(1), "e2");
+    assert!(leader.launches(&older, AT(1)).is_empty());
+}

@@ -4,6 +4,10 @@ fn life(roster: &Roster, n: u32) -> Option<Life> {
     roster.members().find(|(id, _)| **id == name(n)).map(|(_, member)| member.life)
 }
 
+fn ended(n: u32, life: Life, registered: bool) -> Ended {
+    Ended { app_tier_id: AppTierId(n), instance_id: name(n), life, registered }
+}
+
 #[test]
 fn a_life_goes_forward_by_observations_only() {
     let (mut leader, mut roster) = begin(UNLISTED_GRACE);
@@ -26,7 +30,7 @@ fn a_life_goes_forward_by_observations_only() {
     roster.listed(&list(&[(1, State::ShuttingDown)]), AT(41), AT(41));
     assert_eq!(life(&roster, 1), Some(Life::Terminating));
     assert!(roster.ends(&leave(), LATE, AT(60)).is_empty());
-    assert_eq!(roster.listed(&list(&[(1, State::Terminated)]), AT(61), AT(61)), [(name(1), Life::Terminating)]);
+    assert_eq!(roster.listed(&list(&[(1, State::Terminated)]), AT(61), AT(61)), [ended(1, Life::Terminating, true)]);
     assert_eq!(life(&roster, 1), None);
     roster.listed(&list(&[(1, State::Running)]), AT(62), AT(62));
     assert_eq!(life(&roster, 1), None, "the dead stay dead, whatever a stale list says");
@@ -37,7 +41,7 @@ fn a_life_goes_forward_by_observations_only() {
 fn an_instance_that_ends_before_it_was_ready_is_a_failed_launch() {
     let (mut leader, mut roster) = begin(Duration::ZERO);
     launch(&mut leader, &mut roster, &[1], Some(Settlement::Answered(named(&[1]))), AT(1));
-    assert_eq!(roster.listed(&list(&[(1, State::Terminated)]), AT(2), AT(2)), [(name(1), Life::Booting)]);
+    assert_eq!(roster.listed(&list(&[(1, State::Terminated)]), AT(2), AT(2)), [ended(1, Life::Booting, false)]);
     assert!(roster.listed(&list(&[(1, State::Terminated)]), AT(3), AT(3)).is_empty(), "told once");
 }
 
@@ -75,7 +79,7 @@ fn an_unlisted_instance_counts_for_ten_minutes() {
     roster.listed(&[], AT(10), AT(12));
     assert_eq!(live(&leader, &roster, AT(12)).total(), 1);
     assert!(roster.listed(&[], AT(609), AT(609)).is_empty());
-    assert_eq!(roster.listed(&[], AT(610), AT(611)), [(name(1), Life::Booting)]);
+    assert_eq!(roster.listed(&[], AT(610), AT(611)), [ended(1, Life::Booting, false)]);
     assert_eq!(live(&leader, &roster, AT(611)).total(), 0);
 }
 
@@ -185,6 +189,12 @@ fn a_worker_that_stops_without_confirming_boots_again() {
     assert!(roster.ends(&leave(), LATE, AT(340)).is_empty(), "its time to register begins anew");
     assert_eq!(roster.reported(&report(1, WorkerState::Ready, 0), AT(341)), Heard::Known);
     assert_eq!(life(&roster, 1), Some(Life::Ready));
+    roster.reported(&report(1, WorkerState::Stopping, 0), AT(342));
+    assert_eq!(
+        roster.listed(&list(&[(1, State::Terminated)]), AT(343), AT(343)),
+        [ended(1, Life::Booting, true)],
+        "no failed launch"
+    );
 }
 
 #[test]

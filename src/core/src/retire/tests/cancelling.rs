@@ -18,7 +18,7 @@ impl Queue {
         while let Some(ask) = cancel.ask() {
             let count = (ask as usize).min(self.visible.len());
             let bodies: Vec<_> = self.visible.drain(..count).collect();
-            for (met, body) in cancel.met(requests, &bodies, wall).into_iter().zip(bodies) {
+            for (met, body) in cancel.met(requests, &bodies, AT(1), wall).into_iter().zip(bodies) {
                 match met {
                     Met::TakeBack(nonce) => {
                         self.deleted += usize::from(!self.deletions_fail);
@@ -107,20 +107,20 @@ fn void_requests_are_cleared_away_and_not_counted() {
 
 #[test]
 fn others_messages_are_given_back() {
-    let (requests, sent) = out(0..2);
+    let (mut requests, sent) = out(0..2);
     let newer = TerminateRequest { epoch: Epoch(6), ..sent[0] };
     let mut cancel = requests.cancel(&permit(), 1, AT(1));
     let bodies = [Parsed::Ok(newer), Parsed::OtherVersion(2), Parsed::Ok(sent[0]), Parsed::Ok(sent[1])];
-    let met = cancel.met(&requests, &bodies, WALL);
+    let met = cancel.met(&mut requests, &bodies, AT(1), WALL);
     assert_eq!(met, [Met::GiveBack, Met::GiveBackLong, Met::TakeBack(sent[0].nonce), Met::GiveBack]);
     assert_eq!(cancel.ask(), None, "enough, if the deletion succeeds");
 }
 
 #[test]
 fn an_empty_receive_ends_a_run_and_no_leave_begins_none() {
-    let (requests, _) = out(0..2);
+    let (mut requests, _) = out(0..2);
     let mut cancel = requests.cancel(&permit(), 2, AT(1));
-    assert!(cancel.met(&requests, &[], WALL).is_empty());
+    assert!(cancel.met(&mut requests, &[], AT(1), WALL).is_empty());
     assert_eq!(cancel.ask(), None);
     let over = Permit { epoch: Epoch(5), until: AT(1) };
     assert_eq!(requests.cancel(&over, 2, AT(1)).ask(), None);
@@ -143,4 +143,17 @@ fn a_sweep_deletes_what_is_void_and_nothing_else() {
     assert_eq!(queue.run(Cancel::sweep(), &mut requests, WALL.plus(AT(120))), 0);
     assert_eq!((queue.deleted, queue.visible.len()), (27, 0));
     assert_eq!(requests.outstanding(), 12, "still out for those who hold one");
+}
+
+#[test]
+fn a_sweep_that_found_something_is_followed_by_another() {
+    let (mut requests, sent) = out(0..1);
+    let older = TerminateRequest { epoch: Epoch(4), ..sent[0] };
+    assert!(requests.must_sweep(AT(0)) && requests.must_sweep(AT(150)));
+    let run = |requests: &mut Requests, sent: &[TerminateRequest]| Queue::of(sent).run(Cancel::sweep(), requests, WALL);
+    run(&mut requests, &sent);
+    assert!(!requests.must_sweep(AT(900)), "nothing void was there");
+    run(&mut requests, &[older]);
+    assert!(!requests.must_sweep(AT(150)));
+    assert!(requests.must_sweep(AT(151)));
 }
