@@ -1,20 +1,31 @@
-//! The controller: one actor that sees the queues and the fleet, keeps the pool at its size, hears the workers'
-//! reports and answers dead letters.
+//! The controller: one actor that sees the queues and the fleet, and makes the pool follow the work.
+//!
+//! It becomes the leader (`lease`), and then goes round: hear the workers (`notices`), list the fleet and read the
+//! queues (`observe`), decide (`bellows_core::scale`), and act in the order that a crash at any point leaves whole
+//! (`act`): what is to be launched is written into the control object first (`lease`). What it knows goes to the page, the
+//! probes and the metrics (`publish`). Beside it, old objects are swept away (`sweep`).
 
+mod act;
 mod dead_letters;
+mod lead;
+mod lease;
 mod notices;
+mod observe;
+mod publish;
+mod sweep;
 
 use crate::edge::bucket::Bucket;
 use crate::edge::fleet::Fleet;
 use crate::edge::host::Host;
-use crate::edge::queue::{self, Queue};
-use crate::metrics::{self, Action, LaunchFailure, Loop, Metrics};
-use crate::status::{Member, Pool, Status};
-use bellows_core::pool::{AppTierId, Backoff, Instance, InstanceId, State};
-use std::collections::BTreeSet;
+use crate::edge::queue::Queue;
+use crate::metrics::{Loop, Metrics};
+use crate::status::Status;
+use bellows_core::estimate::Priors;
+use bellows_core::scale::Policy;
+use lead::Lead;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// What the controller reaches of the world.
@@ -25,6 +36,7 @@ pub struct Edges {
     pub terminate_requests: Queue,
     pub notices: Queue,
     pub dead: Queue,
+    pub input: Bucket,
     pub output: Bucket,
     pub fleet: Fleet,
     pub host: Host,
@@ -33,23 +45,58 @@ pub struct Edges {
 /// What the controller is told.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    pub max_instances: u32,
+    /// Our name in the control object: an instance id, or a random one.
+    pub owner: String,
+    /// A lock says already that nobody else leads.
+    pub entitled: bool,
+    pub policy: Policy,
     pub tick: Duration,
+    /// Decide and record, but do nothing.
+    pub dry_run: bool,
+    pub priors: Priors,
+    /// Images an instance works on at once, until one has said so.
+    pub slots: u32,
+    pub job_deadline: Duration,
+    /// Workers report at least so often.
+    pub report_every: Duration,
+    /// How long an instance that no list shows counts; zero where lists are exact.
+    pub unlisted_grace: Duration,
+    /// How long a receive of terminate requests waits before the queue is believed to be empty.
+    pub cancel_wait: Duration,
+    /// Most accepted and unanswered images, and how long uploads wait for their answer.
+    pub max_backlog: Option<u64>,
+    pub web_wait: Duration,
+    pub retention: Retention,
 }
 
-struct Controller {
+/// How long things are kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Retention {
+    /// A request not begun by then is answered `expired`.
+    pub request_ttl: Duration,
+    /// Ages at which we delete inputs and results; none where the buckets do that themselves.
+    pub objects: Option<(Duration, Duration)>,
+}
+
+/// What every part of the controller has at hand.
+#[derive(Clone, Debug)]
+struct Context {
     edges: Edges,
     settings: Settings,
     metrics: Arc<Metrics>,
     status: Arc<Status>,
-    /// Who has said that its engine is warm.
-    ready: BTreeSet<InstanceId>,
-    backoff: Backoff,
-    /// No launch before this.
-    not_before: Instant,
+    started: Instant,
 }
 
-/// Runs until `stop`, then lets every instance finish what it holds and end, and waits for that, at most `finish`.
+impl Context {
+    /// Since the controller started: what deadlines are made of.
+    fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+}
+
+/// Runs until `stop`, then lets every instance that lives by this process finish what it holds and end, and waits for
+/// that, at most `finish`.
 pub async fn run(
     edges: Edges,
     settings: Settings,
@@ -58,137 +105,13 @@ pub async fn run(
     stop: CancellationToken,
     finish: Duration,
 ) {
-    let changed = edges.fleet.changed();
-    let mut ticks = tokio::time::interval(settings.tick);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (ready, backoff, not_before) = (BTreeSet::new(), Backoff::default(), Instant::now());
-    let mut controller = Controller { edges, settings, metrics, status, ready, backoff, not_before };
-    loop {
-        let until_launch = controller.not_before;
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => break,
-            () = changed.notified() => {}
-            _ = ticks.tick() => {}
-            () = tokio::time::sleep_until(until_launch), if until_launch > Instant::now() => {}
-        }
-        controller.metrics.loop_tick(Loop::Controller);
-        controller.round().await;
+    let context = Context { edges, settings, metrics, status, started: Instant::now() };
+    let (sweeping, swept) = (context.clone(), stop.clone());
+    context.edges.host.spawn("sweep", async move { sweeping.sweep_on(&swept).await });
+    while let Some(leader) = context.take_over(&stop).await {
+        Lead::new(context.clone(), leader).serve(&stop).await;
+        context.metrics.set_leader(false);
     }
-    controller.end_all(finish).await;
-}
-
-impl Controller {
-    /// One round: observe, decide, act.
-    async fn round(&mut self) {
-        self.read_depths().await;
-        self.read_notices().await;
-        match self.edges.fleet.list().await {
-            Ok(listed) => {
-                self.keep_up(&listed).await;
-                self.publish(&listed);
-            }
-            // an unread list is not an empty list: nothing is launched on its account
-            Err(e) => tracing::warn!(error = %e, "the pool cannot be listed"),
-        }
-    }
-
-    /// Reads how deep the queues are, for the metrics, for readiness, and to know whether there are dead letters.
-    async fn read_depths(&mut self) {
-        use metrics::Queue as Name;
-        let edges = &self.edges;
-        let queues = [
-            (Name::Request, &edges.requests),
-            (Name::Response, &edges.responses),
-            (Name::TerminateRequest, &edges.terminate_requests),
-            (Name::TerminateConfirm, &edges.notices),
-            (Name::Dead, &edges.dead),
-        ];
-        let mut dead = 0;
-        for (name, queue) in queues {
-            match queue.depth().await {
-                Ok(queue::Depth { visible, in_flight, delayed }) => {
-                    self.metrics.set_queue_depth(name, metrics::Depth { visible, in_flight, delayed });
-                    match name {
-                        Name::Request => self.status.queue_was_read(),
-                        Name::Dead => dead = visible,
-                        _ => {}
-                    }
-                }
-                Err(e) => tracing::warn!(queue = ?name, error = %e, "a queue's depth cannot be read"),
-            }
-        }
-        if dead > 0 {
-            self.answer_dead_letters().await;
-        }
-    }
-
-    /// Launches what is missing from the fixed size.
-    async fn keep_up(&mut self, listed: &[Instance]) {
-        let gone: Vec<&Instance> = listed.iter().filter(|i| i.state == State::Terminated).collect();
-        for instance in gone {
-            // one that never got ready would fail again at once
-            if !self.ready.remove(&instance.instance_id) {
-                self.not_before = Instant::now() + self.backoff.failed();
-            }
-        }
-        let live: BTreeSet<AppTierId> =
-            listed.iter().filter(|i| i.state != State::Terminated).map(|i| i.app_tier_id).collect();
-        let missing: Vec<AppTierId> =
-            (1..=self.settings.max_instances).map(AppTierId).filter(|id| !live.contains(id)).collect();
-        if missing.is_empty() || self.status.model_is_loading() || Instant::now() < self.not_before {
-            return;
-        }
-        match self.edges.fleet.launch(&missing).await {
-            Ok(launched) => {
-                tracing::info!(pool.launched = launched.len(), pool.max = self.settings.max_instances, "launched");
-                self.metrics.scaled(Action::Launch, launched.len() as u64);
-            }
-            Err(e) => {
-                self.not_before = Instant::now() + self.backoff.failed();
-                self.metrics.launch_failed(LaunchFailure::Spawn);
-                tracing::error!(error = %e, "nothing was launched; it is tried again");
-            }
-        }
-    }
-
-    /// Shows the pool to everybody else in this process.
-    fn publish(&self, listed: &[Instance]) {
-        let live: Vec<&Instance> = listed.iter().filter(|i| i.state != State::Terminated).collect();
-        let mut counts = metrics::Instances::default();
-        for instance in &live {
-            match instance.state {
-                State::ShuttingDown | State::Terminated => counts.terminating += 1,
-                State::Running if self.ready.contains(&instance.instance_id) => counts.running += 1,
-                State::Running | State::Pending => counts.pending += 1,
-            }
-        }
-        let max = self.settings.max_instances;
-        self.metrics.set_pool(counts);
-        self.metrics.set_pool_bounds(u64::from(max), u64::from(max));
-        let members = live.iter().map(|i| Member::new(i, self.ready.contains(&i.instance_id))).collect();
-        self.status.set_pool(Pool { max_instances: max, instances: members });
-    }
-
-    async fn end_all(&mut self, finish: Duration) {
-        let all = async {
-            loop {
-                let listed = match self.edges.fleet.list().await {
-                    Ok(listed) => listed,
-                    Err(e) => return tracing::warn!(error = %e, "the pool cannot be listed"),
-                };
-                let live: Vec<InstanceId> =
-                    listed.into_iter().filter(|i| i.state != State::Terminated).map(|i| i.instance_id).collect();
-                if live.is_empty() {
-                    return;
-                }
-                let _ = self.edges.fleet.terminate(&live).await;
-                let changed = self.edges.fleet.changed();
-                let _ = tokio::time::timeout(Duration::from_millis(100), changed.notified()).await;
-            }
-        };
-        if tokio::time::timeout(finish, all).await.is_err() {
-            tracing::warn!("some app processes have not ended; they finish by themselves");
-        }
-    }
+    context.metrics.loop_ended(Loop::Controller);
+    context.edges.fleet.release(finish).await;
 }

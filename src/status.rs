@@ -1,13 +1,19 @@
 //! What this process knows of its own health and of the pool, as the probes, the page and admission read it: cached,
 //! so that no probe costs a call.
 
-use bellows_core::pool::Instance;
+use bellows_core::admission::Capacity;
+use bellows_core::control::Pause;
+use bellows_core::ledger::Ledger;
+use bellows_core::pool::Life;
 use serde::Serialize;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
+/// Entries of the ledger that are kept: some hours of a busy pool, months of a quiet one.
+const REMEMBERED: usize = 4096;
 /// A queue that has not been read for so long makes the process unready.
 pub const UNREAD: Duration = Duration::from_secs(30);
 
@@ -27,7 +33,21 @@ pub enum NotReady {
 /// The pool as the controller last saw it.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Pool {
+    /// Whether this process scales the pool, and in which epoch.
+    pub leads: bool,
+    pub epoch: u64,
+    pub pause: Option<Pause>,
+    pub dry_run: bool,
+    pub min_instances: u32,
     pub max_instances: u32,
+    /// What the last decision made of how many requests.
+    pub wanted: u32,
+    pub demand: u64,
+    /// Terminate requests that are out.
+    pub asked_to_retire: u32,
+    /// One slot's time for one image, and an instance's from launch to ready, in milliseconds.
+    pub service_ms: f64,
+    pub boot_ms: f64,
     pub instances: Vec<Member>,
 }
 
@@ -36,20 +56,19 @@ pub struct Pool {
 pub struct Member {
     pub app_tier_id: u32,
     pub instance_id: String,
-    pub state: bellows_core::pool::State,
-    /// Has reported that its engine is warm.
-    pub ready: bool,
+    pub life: Life,
 }
 
-impl Member {
-    pub fn new(instance: &Instance, ready: bool) -> Member {
-        Member {
-            app_tier_id: instance.app_tier_id.0,
-            instance_id: instance.instance_id.0.clone(),
-            state: instance.state,
-            ready,
-        }
-    }
+/// What uploads are judged by: the backlog as it was last read, and how fast it is worked off.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Backlog {
+    /// Requests that waited or were worked on when the counters were read, and how many this process had accepted by
+    /// then: those accepted since count on top.
+    pub waiting: u64,
+    pub accepted: u64,
+    /// Above this an upload is refused; none: nothing is known yet, and nobody is refused.
+    pub most: Option<u64>,
+    pub capacity: Capacity,
 }
 
 /// Written by the controller and the wiring, read by the web tier.
@@ -62,6 +81,11 @@ pub struct Status {
     floor: u64,
     queue_read: Mutex<Instant>,
     pool: Mutex<Arc<Pool>>,
+    ledger: Mutex<Ledger>,
+    backlog: Mutex<Backlog>,
+    accepted: AtomicU64,
+    answered: AtomicU64,
+    submitted: Notify,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -78,7 +102,42 @@ impl Status {
             floor,
             queue_read: Mutex::new(Instant::now()),
             pool: Mutex::default(),
+            ledger: Mutex::new(Ledger::new(REMEMBERED)),
+            backlog: Mutex::default(),
+            accepted: AtomicU64::new(0),
+            answered: AtomicU64::new(0),
+            submitted: Notify::new(),
         }
+    }
+
+    /// An image was accepted here: wakes the controller.
+    pub fn accepted(&self) {
+        self.accepted.fetch_add(1, Ordering::Relaxed);
+        self.submitted.notify_one();
+    }
+
+    /// An answer came.
+    pub fn answered(&self) {
+        self.answered.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Images accepted and answers received by this process since its start.
+    pub fn traffic(&self) -> (u64, u64) {
+        (self.accepted.load(Ordering::Relaxed), self.answered.load(Ordering::Relaxed))
+    }
+
+    /// Woken when an image is accepted.
+    pub fn submitted(&self) -> &Notify {
+        &self.submitted
+    }
+
+    /// Decisions and events, newest last. Held only for the moment of a look or an entry.
+    pub fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        lock(&self.ledger)
+    }
+
+    pub fn set_backlog(&self, backlog: Backlog) {
+        *lock(&self.backlog) = backlog;
     }
 
     pub fn drain(&self) {

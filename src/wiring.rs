@@ -1,6 +1,6 @@
 //! Which backend stands behind which edge, and which role gets which edge. The only file that names backends.
 
-use crate::config::{Config, ConfigArgs, Pull};
+use crate::config::{self, Config, ConfigArgs, Pull};
 use crate::edge::bucket::{self, Bucket};
 use crate::edge::fleet::{self, Fleet};
 use crate::edge::host::{Clock, Ending, Host};
@@ -11,7 +11,9 @@ use crate::metrics::{Loop, Metrics};
 use crate::model::{self, ModelSettings, PullPolicy, Sessions};
 use crate::status::Status;
 use crate::{app, controller, web};
+use bellows_core::estimate::Priors;
 use bellows_core::pool::{AppTierId, InstanceId};
+use bellows_core::scale::{Hold, Policy, Rule};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::error::Error;
 use std::net::SocketAddr;
@@ -97,7 +99,7 @@ pub fn web(config: &Config, args: &ConfigArgs) -> Ended {
         let stop_controller = CancellationToken::new();
         let controller = controller::run(
             controller_edges(&local, &host, &fleet),
-            controller::Settings { max_instances: config.max_instances(), tick: config.tick() },
+            controller_settings(config, &host),
             metrics.clone(),
             status.clone(),
             stop_controller.clone(),
@@ -273,9 +275,46 @@ fn controller_edges(local: &Local, host: &Host, fleet: &Fleet) -> controller::Ed
         terminate_requests: local.terminate_requests.clone(),
         notices: local.notices.clone(),
         dead: local.dead.clone(),
+        input: Bucket::Local(local.input.clone()),
         output: Bucket::Local(local.output.clone()),
         fleet: fleet.clone(),
         host: host.clone(),
+    }
+}
+
+/// One machine: `controller.lock` is the lease, counters and lists are exact.
+fn controller_settings(config: &Config, host: &Host) -> controller::Settings {
+    let pool = &config.pool;
+    let rule = match pool.policy {
+        config::Policy::PerRequest => Rule::PerRequest,
+        config::Policy::Backlog => Rule::Backlog,
+        config::Policy::Deadline => Rule::Deadline,
+    };
+    controller::Settings {
+        owner: format!("local-{}", host.entropy.uuid().simple()),
+        entitled: true,
+        policy: Policy {
+            rule,
+            min: pool.min_instances,
+            max: config.max_instances(),
+            hold: Hold::Fixed(config.hold(Duration::ZERO)),
+            latency_target: *pool.latency_target,
+            counter_lag: config.counter_lag(),
+        },
+        tick: config.tick(),
+        dry_run: pool.dry_run,
+        priors: Priors { service: *pool.service_prior, boot: config.boot_prior() },
+        slots: config.sessions(),
+        job_deadline: *config.app.job_deadline,
+        report_every: config.report_every(0),
+        unlisted_grace: Duration::ZERO,
+        cancel_wait: Duration::ZERO,
+        max_backlog: config.web.max_backlog.set(),
+        web_wait: *config.web.wait,
+        retention: controller::Retention {
+            request_ttl: *config.retention.request_ttl,
+            objects: Some((*config.retention.inputs, *config.retention.results)),
+        },
     }
 }
 

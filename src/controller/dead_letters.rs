@@ -1,6 +1,6 @@
 //! Requests that failed as often as the queue allows: answered with an error that says so, kept for people, deleted.
 
-use super::Controller;
+use super::Context;
 use crate::edge::bucket::Put;
 use crate::edge::queue::{BATCH, Delivery};
 use crate::edge::{self};
@@ -13,8 +13,8 @@ use serde_json::json;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-impl Controller {
-    pub(super) async fn answer_dead_letters(&mut self) {
+impl Context {
+    pub(super) async fn answer_dead_letters(&self) {
         let never = CancellationToken::new();
         match self.edges.dead.receive(BATCH, Duration::ZERO, &never).await {
             Ok(deliveries) => {

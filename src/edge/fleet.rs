@@ -3,20 +3,29 @@
 pub mod local;
 
 use super::Result;
-use bellows_core::pool::{AppTierId, Instance, InstanceId};
+use bellows_core::control::Intent;
+use bellows_core::pool::{Instance, InstanceId, Named};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::Notify;
 
 /// The contract of a fleet.
 pub(crate) trait Api {
-    /// Launches an instance for each id, as far as it can: the answer names those that were launched.
-    async fn launch(&self, ids: &[AppTierId]) -> Result<Vec<Instance>>;
+    /// Launches an instance for each id of the intent, as far as it can, and names those launched. One launch a token:
+    /// the same call again launches nothing more. `Timeout`: it may have happened, call again unchanged; after any other
+    /// error nothing was launched.
+    async fn launch(&self, intent: &Intent) -> Result<Vec<Named>>;
 
-    /// All instances, those that are ending and those that nobody here launched included.
+    /// All instances, those that are ending and those that nobody here launched included. One that has ended is listed
+    /// as terminated at least once.
     async fn list(&self) -> Result<Vec<Instance>>;
 
-    /// Ends instances; twice is no error, an unknown id is none.
+    /// Ends instances, whatever they are at; twice is no error, an unknown id is none.
     async fn terminate(&self, ids: &[InstanceId]) -> Result<()>;
+
+    /// This process is about to end: instances that cannot live without it finish what they hold and end. Returns when
+    /// they have, or after `limit`.
+    async fn release(&self, limit: Duration);
 }
 
 /// A fleet of whichever kind. Cheap to clone.
@@ -26,10 +35,10 @@ pub enum Fleet {
 }
 
 impl Fleet {
-    /// Launches an instance for each id, as far as it can: the answer names those that were launched.
-    pub async fn launch(&self, ids: &[AppTierId]) -> Result<Vec<Instance>> {
+    /// Launches an instance for each id of the intent, as far as it can. `Timeout`: it may have happened.
+    pub async fn launch(&self, intent: &Intent) -> Result<Vec<Named>> {
         let Fleet::Local(fleet) = self;
-        Api::launch(fleet, ids).await
+        Api::launch(fleet, intent).await
     }
 
     /// All instances, those that are ending and those that nobody here launched included.
@@ -38,13 +47,19 @@ impl Fleet {
         Api::list(fleet).await
     }
 
-    /// Ends instances; twice is no error, an unknown id is none.
+    /// Ends instances, whatever they are at; twice is no error, an unknown id is none.
     pub async fn terminate(&self, ids: &[InstanceId]) -> Result<()> {
         let Fleet::Local(fleet) = self;
         Api::terminate(fleet, ids).await
     }
 
-    /// Woken whenever an instance is seen to come or go, where the fleet can tell.
+    /// Lets instances that cannot live without this process finish and end.
+    pub async fn release(&self, limit: Duration) {
+        let Fleet::Local(fleet) = self;
+        Api::release(fleet, limit).await;
+    }
+
+    /// Woken whenever an instance is seen to go, where the fleet can tell.
     pub fn changed(&self) -> Arc<Notify> {
         let Fleet::Local(fleet) = self;
         fleet.changed()

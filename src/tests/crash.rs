@@ -63,13 +63,6 @@ fn check_accepted(daemon: &Daemon, ids: &BTreeSet<String>) {
     }
 }
 
-/// No message is in any queue.
-fn is_drained(daemon: &Daemon) -> bool {
-    let text = Client::new().get(&daemon.metrics).map(|a| a.body).unwrap_or_default();
-    let messages: Vec<&str> = text.lines().filter(|line| line.starts_with("bellows_queue_messages")).collect();
-    messages.len() == 15 && messages.iter().all(|line| line.ends_with(" 0"))
-}
-
 fn check_nothing_is_left(state: &Path) {
     eventually("all processes have ended", Duration::from_secs(10), || processes_of(state).is_empty());
     for bucket in ["input", "output"] {
@@ -122,7 +115,7 @@ fn twenty_kills_and_a_stopped_process_lose_nothing() {
         eventually("1,000 uploads were tried", Duration::from_secs(300), || next.load(Ordering::Relaxed) >= 1000);
         over.store(true, Ordering::Relaxed);
     });
-    eventually("the queues are empty", Duration::from_secs(120), || is_drained(&daemon));
+    eventually("the queues are empty", Duration::from_secs(120), || daemon.is_drained());
     let accepted = durable(barrier.path());
     println!("{} of {} uploads were accepted", accepted.len(), next.load(Ordering::Relaxed));
     assert!(accepted.len() >= 500, "only {} uploads got through", accepted.len());

@@ -10,5 +10,6 @@ mod crash;
 mod dependence;
 mod http;
 mod model;
+mod pool;
 mod retire;
 mod support;

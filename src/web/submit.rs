@@ -106,6 +106,7 @@ impl Web {
         if let Some(barrier) = &self.0.settings.barrier {
             hold(barrier, id).await;
         }
+        self.0.status.accepted();
         self.0.metrics.submitted(1);
         self.0.metrics.queue_sent(Name::Request, 1);
         Ok(())

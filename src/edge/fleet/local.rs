@@ -10,7 +10,8 @@ pub mod lock;
 use super::Api;
 use crate::edge::host::Host;
 use crate::edge::{Error, Kind, Result};
-use bellows_core::pool::{AppTierId, Instance, InstanceId, State};
+use bellows_core::control::Intent;
+use bellows_core::pool::{AppTierId, Instance, InstanceId, LaunchToken, Named, State};
 use bellows_core::time::Timestamp;
 use lock::Lock;
 use std::collections::BTreeMap;
@@ -24,6 +25,13 @@ use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+/// How an instance ends that left the pool by itself.
+const RETIRED: i32 = 80;
+/// One that is ended is given so long to see it: it may be about to end by itself.
+const TERMINATE_GRACE: Duration = Duration::from_secs(2);
+/// How often those that are to end are looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
 /// How an instance of this fleet is started, and where its lock lies.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -32,7 +40,7 @@ pub struct Settings {
     pub program: PathBuf,
     /// Arguments before those that name the id.
     pub arguments: Vec<OsString>,
-    /// An instance that is to end and has not after so long is killed.
+    /// An instance that is to finish what it holds and has not after so long is killed.
     pub kill_after: Duration,
 }
 
@@ -56,13 +64,21 @@ struct Inner {
 /// A child of ours.
 struct Member {
     app_tier_id: AppTierId,
+    token: LaunchToken,
     launched_at: Timestamp,
     pid: u32,
     /// Closing it asks the child to finish.
     pipe: Option<ChildStdin>,
-    /// Since when it is asked to end.
-    ending: Option<Instant>,
+    /// It is asked to end; then it is killed.
+    kill_at: Option<Instant>,
     gone: bool,
+}
+
+impl Member {
+    fn end(&mut self, kill_at: Instant) {
+        self.pipe = None;
+        self.kill_at = Some(self.kill_at.map_or(kill_at, |at| at.min(kill_at)));
+    }
 }
 
 impl std::fmt::Debug for Fleet {
@@ -97,7 +113,7 @@ impl Fleet {
         self.0.settings.pool_dir.join(format!("{}.lock", id.0))
     }
 
-    fn launch_one(&self, id: AppTierId) -> Result<Instance> {
+    fn launch_one(&self, id: AppTierId, token: LaunchToken) -> Result<Named> {
         let Inner { settings, host, .. } = &*self.0;
         let instance_id = InstanceId(format!("{}-{}", id.0, host.entropy.uuid().simple()));
         let mut child = Command::new(&settings.program)
@@ -111,11 +127,11 @@ impl Fleet {
         let launched_at = host.clock.now();
         let pid = child.id().unwrap_or_default();
         let pipe = child.stdin.take();
-        let member = Member { app_tier_id: id, launched_at, pid, pipe, ending: None, gone: false };
+        let member = Member { app_tier_id: id, token, launched_at, pid, pipe, kill_at: None, gone: false };
         self.members().insert(instance_id.clone(), member);
         let (fleet, name) = (self.clone(), instance_id.clone());
         host.spawn("child", async move { fleet.attend(name, child).await });
-        Ok(Instance { app_tier_id: id, instance_id, state: State::Pending, launched_at, token: None })
+        Ok(Named { app_tier_id: id, instance_id })
     }
 
     /// Waits for a child's end, cleans up behind it and says so.
@@ -123,7 +139,9 @@ impl Fleet {
         let pid = child.id().unwrap_or_default();
         let status = child.wait().await;
         match status {
-            Ok(status) if status.success() => tracing::debug!(instance.id = instance_id.0, "an app process ended"),
+            Ok(status) if matches!(status.code(), Some(0 | RETIRED)) => {
+                tracing::debug!(instance.id = instance_id.0, "an app process ended");
+            }
             Ok(status) => tracing::warn!(instance.id = instance_id.0, process.status = %status, "an app process ended"),
             Err(e) => tracing::warn!(instance.id = instance_id.0, error = %e, "an app process cannot be waited for"),
         }
@@ -141,17 +159,17 @@ impl Fleet {
             app_tier_id: member.app_tier_id,
             instance_id: instance_id.clone(),
             launched_at: member.launched_at,
-            token: None,
+            token: Some(member.token),
             state: match member {
                 Member { gone: true, .. } => State::Terminated,
-                Member { ending: Some(_), .. } => State::ShuttingDown,
+                Member { kill_at: Some(_), .. } => State::ShuttingDown,
                 _ if lock::is_held(&self.lock_path(member.app_tier_id)) => State::Running,
                 _ => State::Pending,
             },
         });
         let listed = listed.collect();
         for member in members.values_mut() {
-            if member.ending.is_some_and(|since| since.elapsed() > self.0.settings.kill_after) && !member.gone {
+            if member.kill_at.is_some_and(|at| Instant::now() >= at) && !member.gone {
                 lock::kill(member.pid);
             }
         }
@@ -187,11 +205,18 @@ impl Fleet {
 }
 
 impl Api for Fleet {
-    async fn launch(&self, ids: &[AppTierId]) -> Result<Vec<Instance>> {
-        let mut launched = Vec::new();
-        for id in ids {
-            match self.launch_one(*id) {
-                Ok(instance) => launched.push(instance),
+    async fn launch(&self, intent: &Intent) -> Result<Vec<Named>> {
+        let of_launch = |(id, member): (&InstanceId, &Member)| {
+            let (app_tier_id, instance_id) = (member.app_tier_id, id.clone());
+            (member.token == intent.token).then_some(Named { app_tier_id, instance_id })
+        };
+        let mut launched: Vec<Named> = self.members().iter().filter_map(of_launch).collect();
+        if !launched.is_empty() {
+            return Ok(launched);
+        }
+        for id in &intent.ids {
+            match self.launch_one(*id, intent.token) {
+                Ok(named) => launched.push(named),
                 Err(e) if launched.is_empty() => return Err(e),
                 Err(e) => {
                     tracing::warn!(error = %e, "launched fewer app processes than asked for");
@@ -212,11 +237,23 @@ impl Api for Fleet {
         let mut members = self.members();
         for id in ids {
             if let Some(member) = members.get_mut(id) {
-                member.ending.get_or_insert_with(Instant::now);
-                member.pipe = None;
+                member.end(Instant::now() + TERMINATE_GRACE);
             }
         }
         Ok(())
+    }
+
+    async fn release(&self, limit: Duration) {
+        for member in self.members().values_mut() {
+            member.end(Instant::now() + self.0.settings.kill_after);
+        }
+        let until = Instant::now() + limit;
+        while self.list_members().iter().any(|instance| instance.state != State::Terminated) {
+            if Instant::now() >= until {
+                return tracing::warn!("some app processes have not ended; they finish by themselves");
+            }
+            let _ = tokio::time::timeout(LOOK_EVERY, self.0.changed.notified()).await;
+        }
     }
 }
 

@@ -90,9 +90,9 @@ impl Options {
         daemon
     }
 
-    /// Starts and waits until `workers` have reported that they are warm.
+    /// Starts and waits until `workers` have reported that they are warm; so many are kept.
     pub fn start_warm(&self, workers: u32) -> Daemon {
-        let daemon = self.start();
+        let daemon = self.clone().set(&format!("pool.min_instances={workers}")).start();
         daemon.wait_warm(workers);
         daemon
     }
@@ -130,6 +130,32 @@ impl Daemon {
     pub fn metric(&self, series: &str) -> Option<f64> {
         let text = Client::new().get(&self.metrics).ok()?.body;
         text.lines().find_map(|line| line.strip_prefix(series)?.trim().parse().ok())
+    }
+
+    /// The live instances by state: pending, running, retiring, terminating.
+    pub fn pool(&self) -> [u32; 4] {
+        let text = Client::new().get(&self.metrics).map(|answer| answer.body).unwrap_or_default();
+        ["pending", "running", "retiring", "terminating"].map(|state| {
+            let series = format!("bellows_pool_instances{{state=\"{state}\"}}");
+            text.lines().find_map(|line| line.strip_prefix(&series)?.trim().parse().ok()).unwrap_or(0)
+        })
+    }
+
+    /// No message is in any queue.
+    pub fn is_drained(&self) -> bool {
+        let text = Client::new().get(&self.metrics).map(|a| a.body).unwrap_or_default();
+        let messages: Vec<&str> = text.lines().filter(|line| line.starts_with("bellows_queue_messages")).collect();
+        messages.len() == 15 && messages.iter().all(|line| line.ends_with(" 0"))
+    }
+
+    /// No instance, no message: what a quiet system comes to.
+    pub fn is_at_rest(&self) -> bool {
+        self.pool() == [0; 4] && self.is_drained() && self.tree().iter().all(|pid| *pid == self.child.id())
+    }
+
+    /// One field of `/pool`.
+    pub fn pool_field(&self, field: &str) -> serde_json::Value {
+        Client::new().get(&self.metrics.replace("/metrics", "/pool")).unwrap().json()[field].clone()
     }
 
     /// This daemon and its app processes.

@@ -24,7 +24,7 @@ impl Deref for Shared {
 fn start(settings: &[&str], workers: u32) -> Shared {
     let state: PathBuf = tempfile::tempdir().unwrap().keep();
     let options = settings.iter().fold(Options::new(&state), |options, setting| options.set(setting));
-    let daemon = options.start();
+    let daemon = options.set(&format!("pool.min_instances={workers}")).start();
     let mut guard = Command::new("sh")
         .args(["-c", "read -r _; kill -9 $0; sleep 5; rm -rf \"$1\""])
         .arg(daemon.child.id().to_string())

@@ -10,7 +10,8 @@ const LEAST_REGISTRATION: Duration = Duration::from_mins(5);
 
 /// Where an instance stands in its life. Moves down this list, except that a worker that says it is stopping without
 /// having confirmed (its process is restarted on the same machine) is booting again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Life {
     Booting,
     Ready,
