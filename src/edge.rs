@@ -10,6 +10,7 @@ pub mod engine;
 pub mod fleet;
 pub mod host;
 pub mod queue;
+pub mod wire;
 
 use host::Host;
 use std::fmt;

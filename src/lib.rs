@@ -10,6 +10,7 @@ pub mod edge;
 pub mod exit;
 pub mod metrics;
 pub mod model;
+pub mod sim;
 pub mod status;
 pub mod telemetry;
 pub mod web;

@@ -102,7 +102,9 @@ macro_rules! dispatch {
     ($self:ident.$call:ident($($argument:expr),*)) => {
         match $self {
             Bucket::Local(bucket) => Api::$call(bucket, $($argument),*).await,
-            Bucket::Memory(bucket) => Api::$call(bucket, $($argument),*).await,
+            Bucket::Memory(bucket) => {
+                bucket.wire.carry(concat!("bucket.", stringify!($call)), Api::$call(bucket, $($argument),*)).await
+            }
         }
     };
 }

@@ -1,6 +1,7 @@
 //! Fleets: what launches, lists and ends the pool's instances.
 
 pub mod local;
+pub mod memory;
 
 use super::Result;
 use bellows_core::control::Intent;
@@ -32,36 +33,49 @@ pub(crate) trait Api {
 #[derive(Clone, Debug)]
 pub enum Fleet {
     Local(local::Fleet),
+    Memory(memory::Fleet),
+}
+
+macro_rules! dispatch {
+    ($self:ident.$call:ident($($argument:expr),*)) => {
+        match $self {
+            Fleet::Local(fleet) => Api::$call(fleet, $($argument),*).await,
+            Fleet::Memory(fleet) => {
+                fleet.wire.carry(concat!("fleet.", stringify!($call)), Api::$call(fleet, $($argument),*)).await
+            }
+        }
+    };
 }
 
 impl Fleet {
     /// Launches an instance for each id of the intent, as far as it can. `Timeout`: it may have happened.
     pub async fn launch(&self, intent: &Intent) -> Result<Vec<Named>> {
-        let Fleet::Local(fleet) = self;
-        Api::launch(fleet, intent).await
+        dispatch!(self.launch(intent))
     }
 
     /// All instances, those that are ending and those that nobody here launched included.
     pub async fn list(&self) -> Result<Vec<Instance>> {
-        let Fleet::Local(fleet) = self;
-        Api::list(fleet).await
+        dispatch!(self.list())
     }
 
     /// Ends instances, whatever they are at; twice is no error, an unknown id is none.
     pub async fn terminate(&self, ids: &[InstanceId]) -> Result<()> {
-        let Fleet::Local(fleet) = self;
-        Api::terminate(fleet, ids).await
+        dispatch!(self.terminate(ids))
     }
 
     /// Lets instances that cannot live without this process finish and end.
     pub async fn release(&self, limit: Duration) {
-        let Fleet::Local(fleet) = self;
-        Api::release(fleet, limit).await;
+        match self {
+            Fleet::Local(fleet) => Api::release(fleet, limit).await,
+            Fleet::Memory(fleet) => Api::release(fleet, limit).await,
+        }
     }
 
     /// Woken whenever an instance is seen to go, where the fleet can tell.
     pub fn changed(&self) -> Arc<Notify> {
-        let Fleet::Local(fleet) = self;
-        fleet.changed()
+        match self {
+            Fleet::Local(fleet) => fleet.changed(),
+            Fleet::Memory(fleet) => fleet.changed(),
+        }
     }
 }

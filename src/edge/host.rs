@@ -109,6 +109,7 @@ pub struct Host {
     tasks: TaskTracker,
     /// Set when the process shall finish what it holds and end.
     pub stop: CancellationToken,
+    killed: CancellationToken,
     ending: Arc<Mutex<Option<Ending>>>,
     ended: Arc<Notify>,
 }
@@ -120,6 +121,7 @@ impl Host {
             entropy,
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
+            killed: CancellationToken::new(),
             ending: Arc::default(),
             ended: Arc::default(),
         }
@@ -136,7 +138,21 @@ impl Host {
         F: Future<Output = ()> + Send + 'static,
     {
         use tracing::Instrument;
+        let killed = self.killed.clone();
+        let task = async move {
+            let _ = killed.run_until_cancelled(task).await;
+        };
         tokio::spawn(self.tasks.track_future(task.instrument(tracing::debug_span!("task", name))));
+    }
+
+    /// kill -9, in the simulator: every task ends where it is. Who simulates severs the process from its edges first.
+    pub fn kill(&self) {
+        self.killed.cancel();
+    }
+
+    /// Whether somebody has killed this process.
+    pub fn is_killed(&self) -> bool {
+        self.killed.is_cancelled()
     }
 
     /// Ends the process: the first reason given counts.

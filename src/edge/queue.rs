@@ -123,7 +123,9 @@ macro_rules! dispatch {
     ($self:ident.$call:ident($($argument:expr),*)) => {
         match $self {
             Queue::Local(queue) => Api::$call(queue, $($argument),*).await,
-            Queue::Memory(queue) => Api::$call(queue, $($argument),*).await,
+            Queue::Memory(queue) => {
+                queue.wire.carry(concat!("queue.", stringify!($call)), Api::$call(queue, $($argument),*)).await
+            }
         }
     };
 }

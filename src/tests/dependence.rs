@@ -16,11 +16,12 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("app", &["edge"]),
     ("web", &["edge", "status", "metrics", "config", "telemetry"]),
     ("controller", &["edge", "status", "metrics"]),
+    ("sim", &["app", "web", "controller", "edge", "status", "metrics"]),
     ("wiring", &["app", "web", "controller", "model", "edge", "status", "metrics", "config", "exit"]),
     ("cli", &["wiring", "model", "edge", "status", "metrics", "config", "exit", "telemetry"]),
 ];
 /// Modules that name concrete backends of edges.
-const NAME_BACKENDS: &[&str] = &["edge", "wiring"];
+const NAME_BACKENDS: &[&str] = &["edge", "wiring", "sim"];
 const BACKENDS: &[&str] = &["local", "memory", "aws"];
 /// The only file that knows the engine's crate, and the only place that says `aws_`.
 const ORT: &str = "model/engine.rs";

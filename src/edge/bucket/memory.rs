@@ -2,6 +2,7 @@
 
 use super::{Api, Etag, Meta, Object, Put};
 use crate::edge::host::Clock;
+use crate::edge::wire::Wire;
 use crate::edge::{Error, Kind, Result};
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub struct Bucket {
     clock: Clock,
     state: Arc<Mutex<State>>,
+    pub(super) wire: Wire,
 }
 
 #[derive(Debug, Default)]
@@ -44,7 +46,13 @@ impl State {
 
 impl Bucket {
     pub fn new(clock: Clock) -> Bucket {
-        Bucket { clock, state: Arc::default() }
+        Bucket { clock, state: Arc::default(), wire: Wire::default() }
+    }
+
+    /// The same bucket as another process reaches it.
+    #[must_use]
+    pub fn over(&self, wire: Wire) -> Bucket {
+        Bucket { wire, ..self.clone() }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -2,6 +2,7 @@
 
 use super::{Api, Delivery, Depth, MAX_DELAY, Receipt, Settings};
 use crate::edge::host::Clock;
+use crate::edge::wire::Wire;
 use crate::edge::{Error, Kind, Result};
 use bellows_core::time::Timestamp;
 use std::collections::BTreeMap;
@@ -30,6 +31,7 @@ struct Shared {
 pub struct Queue {
     shared: Arc<Shared>,
     settings: Arc<Settings>,
+    pub(super) wire: Wire,
 }
 
 #[derive(Debug, Default)]
@@ -66,7 +68,7 @@ impl Store {
     /// A queue of this store, made where it is not.
     pub fn queue(&self, settings: Settings) -> Result<Queue> {
         settings.check()?;
-        Ok(Queue { shared: Arc::clone(&self.shared), settings: Arc::new(settings) })
+        Ok(Queue { shared: Arc::clone(&self.shared), settings: Arc::new(settings), wire: Wire::default() })
     }
 }
 
@@ -162,6 +164,12 @@ fn expired(operation: &'static str) -> Error {
 }
 
 impl Queue {
+    /// The same queue as another process reaches it.
+    #[must_use]
+    pub fn over(&self, wire: Wire) -> Queue {
+        Queue { wire, ..self.clone() }
+    }
+
     fn lock(&self) -> (MutexGuard<'_, State>, Timestamp) {
         (self.shared.state.lock().unwrap_or_else(PoisonError::into_inner), self.shared.clock.now())
     }

@@ -1,0 +1,166 @@
+//! A fleet in memory, for the simulator and for tests. What its machines do is the world's affair: it is told of launches
+//! and ends through a channel, and says how machines fare.
+
+use super::Api;
+use crate::edge::host::{Clock, Entropy};
+use crate::edge::wire::Wire;
+use crate::edge::{Error, Kind, Result};
+use bellows_core::control::Intent;
+use bellows_core::pool::{AppTierId, Instance, InstanceId, LaunchToken, Named, State};
+use bellows_core::time::Timestamp;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::{Notify, mpsc};
+
+/// What the world is to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Order {
+    Launch(Named),
+    Terminate(InstanceId),
+    /// The process that launched these ends, and they live by it.
+    Release,
+}
+
+/// Events that wait for the world: more than a round of the controller makes.
+const ORDERS: usize = 4096;
+
+/// How a fleet behaves.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Machines live by their parent, as processes do; else they go on without it.
+    pub processes: bool,
+    /// How long a machine that has ended is still listed.
+    pub lists_dead_for: Duration,
+}
+
+/// Cheap to clone; all clones see the same machines.
+#[derive(Clone, Debug)]
+pub struct Fleet {
+    shared: Arc<Shared>,
+    pub(super) wire: Wire,
+}
+
+#[derive(Debug)]
+struct Shared {
+    clock: Clock,
+    entropy: Entropy,
+    settings: Settings,
+    machines: Mutex<BTreeMap<InstanceId, Machine>>,
+    orders: mpsc::Sender<Order>,
+    changed: Arc<Notify>,
+}
+
+#[derive(Clone, Debug)]
+struct Machine {
+    app_tier_id: AppTierId,
+    token: LaunchToken,
+    state: State,
+    launched_at: Timestamp,
+    ended_at: Option<Timestamp>,
+}
+
+impl Fleet {
+    /// A fleet without machines, and what it asks of the world.
+    pub fn new(clock: Clock, entropy: Entropy, settings: Settings) -> (Fleet, mpsc::Receiver<Order>) {
+        let (orders, receiver) = mpsc::channel(ORDERS);
+        let (machines, changed) = (Mutex::default(), Arc::default());
+        let shared = Arc::new(Shared { clock, entropy, settings, machines, orders, changed });
+        (Fleet { shared, wire: Wire::default() }, receiver)
+    }
+
+    /// The same fleet as another process reaches it.
+    #[must_use]
+    pub fn over(&self, wire: Wire) -> Fleet {
+        Fleet { shared: Arc::clone(&self.shared), wire }
+    }
+
+    pub fn changed(&self) -> Arc<Notify> {
+        Arc::clone(&self.shared.changed)
+    }
+
+    fn machines(&self) -> MutexGuard<'_, BTreeMap<InstanceId, Machine>> {
+        self.shared.machines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A machine is in this state now. States go forward only.
+    pub fn become_(&self, id: &InstanceId, state: State) {
+        if let Some(machine) = self.machines().get_mut(id)
+            && machine.state < state
+        {
+            machine.state = state;
+            machine.ended_at = (state == State::Terminated).then(|| self.shared.clock.now());
+        }
+        self.shared.changed.notify_one();
+    }
+
+    /// Machines that somebody pays for.
+    pub fn live(&self) -> Vec<Named> {
+        let machines = self.machines();
+        let live = machines.iter().filter(|(_, machine)| machine.state != State::Terminated);
+        live.map(|(id, machine)| Named { app_tier_id: machine.app_tier_id, instance_id: id.clone() }).collect()
+    }
+
+    fn launch_one(&self, id: AppTierId, token: LaunchToken) -> Result<Named> {
+        let Shared { clock, entropy, orders, .. } = &*self.shared;
+        let named =
+            Named { app_tier_id: id, instance_id: InstanceId(format!("{}-{}", id.0, entropy.uuid().simple())) };
+        orders
+            .try_send(Order::Launch(named.clone()))
+            .map_err(|e| Error::new(Kind::Throttled, "fleet.launch", e.to_string()))?;
+        let (state, launched_at) = (State::Pending, clock.now());
+        let machine = Machine { app_tier_id: id, token, state, launched_at, ended_at: None };
+        self.machines().insert(named.instance_id.clone(), machine);
+        Ok(named)
+    }
+}
+
+impl Api for Fleet {
+    async fn launch(&self, intent: &Intent) -> Result<Vec<Named>> {
+        let launched: Vec<Named> = {
+            let machines = self.machines();
+            let of_launch = machines.iter().filter(|(_, machine)| machine.token == intent.token);
+            of_launch.map(|(id, m)| Named { app_tier_id: m.app_tier_id, instance_id: id.clone() }).collect()
+        };
+        if !launched.is_empty() {
+            return Ok(launched);
+        }
+        intent.ids.iter().map(|id| self.launch_one(*id, intent.token)).collect()
+    }
+
+    async fn list(&self) -> Result<Vec<Instance>> {
+        let now = self.shared.clock.now();
+        let mut machines = self.machines();
+        let keep = self.shared.settings.lists_dead_for;
+        machines.retain(|_, machine| machine.ended_at.is_none_or(|at| now.since(at) <= keep));
+        let listed = machines.iter().map(|(instance_id, machine)| Instance {
+            app_tier_id: machine.app_tier_id,
+            instance_id: instance_id.clone(),
+            state: machine.state,
+            launched_at: machine.launched_at,
+            token: Some(machine.token),
+        });
+        Ok(listed.collect())
+    }
+
+    async fn terminate(&self, ids: &[InstanceId]) -> Result<()> {
+        for id in ids {
+            self.become_(id, State::ShuttingDown);
+            let _ = self.shared.orders.try_send(Order::Terminate(id.clone()));
+        }
+        Ok(())
+    }
+
+    async fn release(&self, limit: Duration) {
+        if !self.shared.settings.processes {
+            return;
+        }
+        let _ = self.shared.orders.try_send(Order::Release);
+        let gone = async {
+            while !self.live().is_empty() {
+                self.shared.changed.notified().await;
+            }
+        };
+        let _ = tokio::time::timeout(limit, gone).await;
+    }
+}

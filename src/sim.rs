@@ -1,0 +1,12 @@
+//! A simulated world for the very role code of the daemon: queues, buckets, machines and engines in memory, many
+//! processes in one thread, on tokio's paused clock.
+//!
+//! Each process reaches the world over a [`Wire`](crate::edge::wire::Wire) of its own, so that it can be cut off and
+//! killed at any point of any call.
+
+mod machines;
+mod process;
+mod world;
+
+pub use process::{Controller, Fault, Point};
+pub use world::{Kind, Settings, World};

@@ -1,0 +1,148 @@
+//! Machines: they boot, run an app-tier process, and end; as processes of their controller, or for themselves.
+
+use super::process::Line;
+use super::world::{Kind, World};
+use crate::app;
+use crate::edge::engine::{Engine, Labelled, Receiver};
+use crate::edge::fleet::memory::Order;
+use crate::edge::host::Host;
+use bellows_core::answer::{Model, Prediction};
+use bellows_core::pool::{InstanceId, Named, State};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep};
+
+/// The app-tier processes that run, by instance.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Machines {
+    hosts: Arc<Mutex<BTreeMap<InstanceId, Host>>>,
+    /// So many of the next launches never become ready.
+    pub(super) duds: Arc<AtomicU32>,
+}
+
+impl Machines {
+    fn hosts(&self) -> MutexGuard<'_, BTreeMap<InstanceId, Host>> {
+        self.hosts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_dud(&self) -> bool {
+        self.duds.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
+    }
+
+    /// Their parent is gone: processes finish what they hold.
+    pub(super) fn orphan(&self, world: &World) {
+        for (id, host) in &*self.hosts() {
+            host.stop.cancel();
+            if host.is_killed() {
+                // nobody reads the pipe of a process that hangs: whoever leads next kills it in time
+                continue;
+            }
+            world.fleet.become_(id, State::ShuttingDown);
+        }
+    }
+
+    /// kill -STOP of one: it does nothing any more, and nobody sees it end.
+    pub(super) fn hang(&self, id: &InstanceId) -> bool {
+        self.hosts().get(id).inspect(|host| host.kill()).is_some()
+    }
+
+    /// kill -9 of one; false where it does not run.
+    pub(super) fn kill(&self, id: &InstanceId) -> bool {
+        let host = self.hosts().remove(id);
+        if let Some(host) = &host {
+            host.kill();
+            host.end(crate::edge::host::Ending::Unavailable);
+        }
+        host.is_some()
+    }
+}
+
+impl World {
+    /// Does what the fleet orders.
+    pub(super) async fn run_machines(self, mut orders: mpsc::Receiver<Order>) {
+        while let Some(order) = orders.recv().await {
+            match order {
+                Order::Launch(named) => {
+                    let world = self.clone();
+                    self.host.spawn("machine", async move { world.run_machine(named).await });
+                }
+                Order::Terminate(id) => {
+                    self.machines.kill(&id);
+                    let (world, ending) = (self.clone(), self.settings.ending);
+                    self.host.spawn("ending", async move {
+                        sleep(ending).await;
+                        world.fleet.become_(&id, State::Terminated);
+                    });
+                }
+                Order::Release => self.machines.orphan(&self),
+            }
+        }
+    }
+
+    async fn run_machine(self, named: Named) {
+        let host = Host::new(self.host.clock.clone(), self.host.entropy.clone());
+        self.machines.hosts().insert(named.instance_id.clone(), host.clone());
+        sleep(self.settings.boot).await;
+        if !host.is_killed() && !host.stop.is_cancelled() {
+            self.fleet.become_(&named.instance_id, State::Running);
+            if !self.machines.is_dud() {
+                self.start_worker(&named, &host);
+            }
+            host.ended().await;
+        }
+        // a process is gone with its exit; a machine powers itself off
+        host.kill();
+        self.machines.hosts().remove(&named.instance_id);
+        if self.settings.kind == Kind::Machines {
+            self.fleet.become_(&named.instance_id, State::ShuttingDown);
+            sleep(self.settings.ending).await;
+        }
+        self.fleet.become_(&named.instance_id, State::Terminated);
+    }
+
+    fn start_worker(&self, named: &Named, host: &Host) {
+        let wire = Line::new(host.clone(), Vec::new()).wire();
+        let (engine, work) = Engine::channel(1);
+        host.spawn("engine", classify(work, self.settings.service));
+        let edges = app::Edges {
+            requests: self.queue(&self.requests, &wire),
+            dead: self.queue(&self.dead, &wire),
+            responses: self.queue(&self.responses, &wire),
+            terminate_requests: self.queue(&self.terminate_requests, &wire),
+            notices: self.queue(&self.notices, &wire),
+            input: self.bucket(&self.input, &wire),
+            output: self.bucket(&self.output, &wire),
+            engine,
+            host: host.clone(),
+        };
+        let identity =
+            app::Identity { app_tier_id: named.app_tier_id, instance_id: named.instance_id.clone() };
+        let settings = app::Settings {
+            identity,
+            sessions: 1,
+            model: Model { name: "sleep".into(), sha256: String::new(), engine: String::new() },
+            job_deadline: self.settings.job_deadline,
+            pause: self.settings.pause,
+            visibility: self.settings.visibility,
+            heartbeat: self.settings.visibility / 3,
+            request_ttl: Duration::from_hours(72),
+            label_objects: false,
+            report_every: self.settings.report_every,
+            started: Instant::now(),
+        };
+        host.spawn("app", app::run(edges, settings));
+    }
+}
+
+/// An engine that sleeps.
+async fn classify(mut work: Receiver, service: Duration) {
+    while let Some(work) = work.recv().await {
+        sleep(service).await;
+        let predictions = vec![Prediction { index: 0, label: "thing".into(), probability: 1.0 }];
+        let labelled = Labelled { predictions, sha256: String::new(), decode_ms: 0.0, infer_ms: 0.0 };
+        let _ = work.reply.send(Ok(labelled));
+    }
+}

@@ -1,0 +1,221 @@
+//! The world: what all processes share.
+
+use super::machines::Machines;
+use super::process::{Controller, Fault, Line, Point};
+use crate::controller::{self, Retention};
+use crate::edge;
+use crate::edge::bucket::{self, Bucket};
+use crate::edge::fleet::{self, Fleet};
+use crate::edge::host::{Clock, Entropy, Host};
+use crate::edge::queue::{self, Queue};
+use crate::edge::wire::Wire;
+use crate::metrics::Metrics;
+use crate::status::Status;
+use bellows_core::control::Control;
+use bellows_core::estimate::Priors;
+use bellows_core::key::{self, RequestId};
+use bellows_core::message::{self, Request, VERSION};
+use bellows_core::pool::{InstanceId, Named, UNLISTED_GRACE};
+use bellows_core::scale::Policy;
+use bellows_core::time::Timestamp;
+use bytes::Bytes;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+/// 2026-01-01T00:00:00Z.
+const BEGIN: Timestamp = Timestamp(1_767_225_600_000);
+
+/// What stands behind the fleet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Processes of the controller: exact lists, and nobody outlives it for long.
+    Processes,
+    /// Machines of their own: lists that are right only in the end.
+    Machines,
+}
+
+/// How the world is.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub kind: Kind,
+    pub policy: Policy,
+    pub seed: u64,
+    pub boot: Duration,
+    pub ending: Duration,
+    /// Engine time of an image, and the pause after it.
+    pub service: Duration,
+    pub pause: Duration,
+    pub visibility: Duration,
+    pub job_deadline: Duration,
+    pub report_every: Duration,
+    pub tick: Duration,
+    pub dry_run: bool,
+}
+
+/// Cheap to clone; all clones are the same world.
+#[derive(Clone, Debug)]
+pub struct World {
+    pub settings: Arc<Settings>,
+    pub host: Host,
+    pub requests: queue::memory::Queue,
+    pub dead: queue::memory::Queue,
+    pub responses: queue::memory::Queue,
+    pub terminate_requests: queue::memory::Queue,
+    pub notices: queue::memory::Queue,
+    pub input: bucket::memory::Bucket,
+    pub output: bucket::memory::Bucket,
+    pub fleet: fleet::memory::Fleet,
+    pub(super) machines: Machines,
+}
+
+impl World {
+    /// A world without controllers and machines. Call it inside a runtime whose clock is paused.
+    pub fn new(settings: Settings) -> edge::Result<World> {
+        let host = Host::new(Clock::virtual_from(BEGIN), Entropy::seeded(settings.seed));
+        let store = queue::memory::Store::new(host.clock.clone());
+        let open = |name: &str, dead_letters| {
+            let (visibility, retention) = (settings.visibility, Duration::from_hours(96));
+            store.queue(queue::Settings { name: name.into(), visibility, retention, dead_letters })
+        };
+        let processes = settings.kind == Kind::Processes;
+        let lists_dead_for = Duration::from_secs(if processes { 5 } else { 3600 });
+        let (fleet, orders) = fleet::memory::Fleet::new(
+            host.clock.clone(),
+            host.entropy.clone(),
+            fleet::memory::Settings { processes, lists_dead_for },
+        );
+        let bucket = || bucket::memory::Bucket::new(host.clock.clone());
+        let world = World {
+            requests: open("request_queue", Some((10, "dead_letter_queue".into())))?,
+            dead: open("dead_letter_queue", None)?,
+            responses: open("response_queue", None)?,
+            terminate_requests: open("terminate_request_queue", None)?,
+            notices: open("terminate_confirm_queue", None)?,
+            input: bucket(),
+            output: bucket(),
+            fleet,
+            machines: Machines::default(),
+            settings: Arc::new(settings),
+            host,
+        };
+        world.host.spawn("machines", world.clone().run_machines(orders));
+        Ok(world)
+    }
+
+    pub(super) fn queue(&self, queue: &queue::memory::Queue, wire: &Wire) -> Queue {
+        Queue::Memory(queue.over(wire.clone()))
+    }
+
+    pub(super) fn bucket(&self, bucket: &bucket::memory::Bucket, wire: &Wire) -> Bucket {
+        Bucket::Memory(bucket.over(wire.clone()))
+    }
+
+    /// Starts a process that runs a controller, with faults at points of its calls.
+    pub fn start_controller(&self, owner: &str, faults: Vec<(Point, Fault)>) -> Controller {
+        let host = Host::new(self.host.clock.clone(), self.host.entropy.clone());
+        let line = Line::new(host.clone(), faults);
+        let wire = line.wire();
+        let edges = controller::Edges {
+            requests: self.queue(&self.requests, &wire),
+            responses: self.queue(&self.responses, &wire),
+            terminate_requests: self.queue(&self.terminate_requests, &wire),
+            notices: self.queue(&self.notices, &wire),
+            dead: self.queue(&self.dead, &wire),
+            input: self.bucket(&self.input, &wire),
+            output: self.bucket(&self.output, &wire),
+            fleet: Fleet::Memory(self.fleet.over(wire.clone())),
+            host: host.clone(),
+        };
+        let (metrics, status) = (Arc::new(Metrics::new(host.clock.now())), Arc::new(Status::new(0)));
+        let stop = CancellationToken::new();
+        let settings = self.controller_settings(owner);
+        let finish = self.settings.job_deadline * 2;
+        host.spawn(
+            "controller",
+            controller::run(edges, settings, metrics.clone(), status.clone(), stop.clone(), finish),
+        );
+        Controller { host, line, stop, status, metrics }
+    }
+
+    fn controller_settings(&self, owner: &str) -> controller::Settings {
+        let (settings, processes) = (&self.settings, self.settings.kind == Kind::Processes);
+        controller::Settings {
+            owner: owner.into(),
+            entitled: processes,
+            policy: settings.policy,
+            tick: settings.tick,
+            dry_run: settings.dry_run,
+            priors: Priors { service: settings.service + settings.pause, boot: settings.boot },
+            slots: 1,
+            job_deadline: settings.job_deadline,
+            report_every: settings.report_every,
+            unlisted_grace: if processes { Duration::ZERO } else { UNLISTED_GRACE },
+            cancel_wait: if processes { Duration::ZERO } else { Duration::from_secs(1) },
+            max_backlog: None,
+            web_wait: Duration::from_mins(5),
+            retention: Retention { request_ttl: Duration::from_hours(72), objects: None },
+        }
+    }
+
+    /// The parent of all processes is gone: they finish and end. Machines do not care.
+    pub fn orphan(&self) {
+        if self.settings.kind == Kind::Processes {
+            self.machines.orphan(self);
+        }
+    }
+
+    /// kill -9 of a worker; what it holds comes back by visibility.
+    pub fn kill_worker(&self, id: &InstanceId) -> bool {
+        self.machines.kill(id)
+    }
+
+    /// A worker does nothing any more, and nobody sees it end.
+    pub fn hang_worker(&self, id: &InstanceId) -> bool {
+        self.machines.hang(id)
+    }
+
+    /// So many of the next launches never become ready.
+    pub fn next_are_duds(&self, count: u32) {
+        self.machines.duds.store(count, Ordering::Relaxed);
+    }
+
+    /// The `n`-th image: input, then message.
+    pub async fn upload(&self, n: u128) -> edge::Result<RequestId> {
+        let wire = Wire::default();
+        let id = RequestId(Uuid::from_u128(n));
+        let key = key::input(id, "a.png");
+        self.bucket(&self.input, &wire).put(&key, Bytes::from_static(b"image")).await?;
+        let (reply_to, submitted_at) = (String::new(), self.host.clock.now());
+        let request = Request { v: VERSION, request_id: id, filename: "a.png".into(), key, reply_to, submitted_at };
+        self.queue(&self.requests, &wire).send(message::encode(&request).unwrap_or_default()).await?;
+        Ok(id)
+    }
+
+    /// Whether there is a result.
+    pub async fn is_answered(&self, id: RequestId) -> edge::Result<bool> {
+        Ok(self.bucket(&self.output, &Wire::default()).get(&key::result(id)).await?.is_some())
+    }
+
+    /// The control object, where there is one that reads.
+    pub async fn control(&self) -> Option<Control> {
+        let object = self.bucket(&self.output, &Wire::default()).get(key::CONTROL).await.ok()??;
+        Control::parse(&object.bytes).ok()
+    }
+
+    pub fn live(&self) -> Vec<Named> {
+        self.fleet.live()
+    }
+
+    /// Messages in all queues.
+    pub async fn messages(&self) -> edge::Result<u64> {
+        let queues = [&self.requests, &self.dead, &self.responses, &self.terminate_requests, &self.notices];
+        let mut total = 0;
+        for queue in queues {
+            total += self.queue(queue, &Wire::default()).depth().await?.total();
+        }
+        Ok(total)
+    }
+}
