@@ -14,6 +14,7 @@ use bellows_core::scale::Counters;
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Depths {
     pub requests: Option<Depth>,
+    pub terminate_requests: u64,
     pub dead: u64,
 }
 
@@ -44,6 +45,7 @@ impl Context {
                     self.status.queue_was_read();
                     depths.requests = Some(depth);
                 }
+                Name::TerminateRequest => depths.terminate_requests = visible,
                 Name::Dead => depths.dead = visible,
                 _ => {}
             }
@@ -61,6 +63,7 @@ impl Lead {
             self.counters = Some((Counters { visible, in_flight, delayed }, started));
             self.note_backlog(accepted, visible.saturating_add(in_flight).saturating_add(delayed));
         }
+        self.requests.counted(depths.terminate_requests);
         if depths.dead > 0 {
             self.cx.answer_dead_letters().await;
         }

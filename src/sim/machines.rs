@@ -118,8 +118,7 @@ impl World {
             engine,
             host: host.clone(),
         };
-        let identity =
-            app::Identity { app_tier_id: named.app_tier_id, instance_id: named.instance_id.clone() };
+        let identity = app::Identity { app_tier_id: named.app_tier_id, instance_id: named.instance_id.clone() };
         let settings = app::Settings {
             identity,
             sessions: 1,

@@ -45,6 +45,8 @@ pub struct Settings {
     pub seed: u64,
     pub boot: Duration,
     pub ending: Duration,
+    /// How old a machine is before a list shows it: right only in the end, as EC2 is.
+    pub lists_after: Duration,
     /// Engine time of an image, and the pause after it.
     pub service: Duration,
     pub pause: Duration,
@@ -82,10 +84,11 @@ impl World {
         };
         let processes = settings.kind == Kind::Processes;
         let lists_dead_for = Duration::from_secs(if processes { 5 } else { 3600 });
+        let lists_after = settings.lists_after;
         let (fleet, orders) = fleet::memory::Fleet::new(
             host.clock.clone(),
             host.entropy.clone(),
-            fleet::memory::Settings { processes, lists_dead_for },
+            fleet::memory::Settings { processes, lists_dead_for, lists_after },
         );
         let bucket = || bucket::memory::Bucket::new(host.clock.clone());
         let world = World {

@@ -32,6 +32,8 @@ pub struct Settings {
     pub processes: bool,
     /// How long a machine that has ended is still listed.
     pub lists_dead_for: Duration,
+    /// How old a machine is before a list shows it.
+    pub lists_after: Duration,
 }
 
 /// Cheap to clone; all clones see the same machines.
@@ -103,8 +105,7 @@ impl Fleet {
 
     fn launch_one(&self, id: AppTierId, token: LaunchToken) -> Result<Named> {
         let Shared { clock, entropy, orders, .. } = &*self.shared;
-        let named =
-            Named { app_tier_id: id, instance_id: InstanceId(format!("{}-{}", id.0, entropy.uuid().simple())) };
+        let named = Named { app_tier_id: id, instance_id: InstanceId(format!("{}-{}", id.0, entropy.uuid().simple())) };
         orders
             .try_send(Order::Launch(named.clone()))
             .map_err(|e| Error::new(Kind::Throttled, "fleet.launch", e.to_string()))?;
@@ -133,7 +134,9 @@ impl Api for Fleet {
         let mut machines = self.machines();
         let keep = self.shared.settings.lists_dead_for;
         machines.retain(|_, machine| machine.ended_at.is_none_or(|at| now.since(at) <= keep));
-        let listed = machines.iter().map(|(instance_id, machine)| Instance {
+        let hidden = self.shared.settings.lists_after;
+        let shown = machines.iter().filter(|(_, machine)| now.since(machine.launched_at) >= hidden);
+        let listed = shown.map(|(instance_id, machine)| Instance {
             app_tier_id: machine.app_tier_id,
             instance_id: instance_id.clone(),
             state: machine.state,

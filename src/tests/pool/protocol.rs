@@ -173,7 +173,12 @@ fn a_pause_stops_growing_and_shrinking_alike() {
             w.upload(8).await;
             w.pass(Duration::from_mins(10)).await;
             // the two that were there have done it all, and are there still
-            assert_eq!((w.unanswered().await, w.seen.len(), w.world.live().len()), (0, 2, 2), "{kind:?}: {:#?}", w.why());
+            assert_eq!(
+                (w.unanswered().await, w.seen.len(), w.world.live().len()),
+                (0, 2, 2),
+                "{kind:?}: {:#?}",
+                w.why()
+            );
             assert_eq!(w.actions("request"), 0);
             set_pause(&w, None).await;
             w.comes_to_rest(HEALS).await;

@@ -90,6 +90,16 @@ impl Options {
         daemon
     }
 
+    /// Starts and waits until it takes uploads.
+    pub fn start_ready(&self) -> Daemon {
+        let daemon = self.start();
+        eventually("it takes uploads", Duration::from_mins(2), || {
+            assert!(!daemon.printed().contains("bellows: "), "it cannot run: {}", daemon.printed());
+            Client::new().get(&format!("{}/readyz", daemon.url)).is_ok_and(|answer| answer.status == 200)
+        });
+        daemon
+    }
+
     /// Starts and waits until `workers` have reported that they are warm; so many are kept.
     pub fn start_warm(&self, workers: u32) -> Daemon {
         let daemon = self.clone().set(&format!("pool.min_instances={workers}")).start();
@@ -141,11 +151,17 @@ impl Daemon {
         })
     }
 
+    /// The queues that are not empty, as the metrics name them; none where nothing can be read.
+    pub fn messages(&self) -> Option<Vec<String>> {
+        let text = Client::new().get(&self.metrics).ok()?.body;
+        let messages: Vec<&str> = text.lines().filter(|line| line.starts_with("bellows_queue_messages")).collect();
+        let full = messages.iter().filter(|line| !line.ends_with(" 0")).map(|line| (*line).to_owned()).collect();
+        (messages.len() == 15).then_some(full)
+    }
+
     /// No message is in any queue.
     pub fn is_drained(&self) -> bool {
-        let text = Client::new().get(&self.metrics).map(|a| a.body).unwrap_or_default();
-        let messages: Vec<&str> = text.lines().filter(|line| line.starts_with("bellows_queue_messages")).collect();
-        messages.len() == 15 && messages.iter().all(|line| line.ends_with(" 0"))
+        self.messages().is_some_and(|messages| messages.is_empty())
     }
 
     /// No instance, no message: what a quiet system comes to.

@@ -192,6 +192,11 @@ impl Requests {
         std::mem::take(&mut self.sweep)
     }
 
+    /// The queue was counted: more requests to be had than are out means that some are void.
+    pub fn counted(&mut self, visible: u64) {
+        self.sweep |= visible > u64::from(self.out);
+    }
+
     /// Sees to a sweep when whatever a worker holds now is deleted or visible again.
     pub(super) fn sweep_again(&mut self, now: Duration) {
         self.sweep_at = Some(now.saturating_add(self.life).saturating_add(FORGET_AFTER));

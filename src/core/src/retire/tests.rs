@@ -122,6 +122,16 @@ fn a_new_epoch_has_none_out_and_clears_the_queue() {
 }
 
 #[test]
+fn more_requests_in_the_queue_than_are_out_are_cleared_away() {
+    let (mut requests, _) = out(0..2);
+    assert!(requests.must_sweep(AT(0)));
+    requests.counted(2);
+    assert!(!requests.must_sweep(AT(0)));
+    requests.counted(3);
+    assert!(requests.must_sweep(AT(0)) && !requests.must_sweep(AT(0)));
+}
+
+#[test]
 fn a_request_whose_worker_died_after_confirming_is_cleared_away() {
     let ((mut requests, _), mut roster) = (out(0..1), roster(1));
     assert!(requests.must_sweep(AT(0)) && requests.must_sweep(AT(150)));
