@@ -127,7 +127,7 @@ impl World {
             pause: self.settings.pause,
             visibility: self.settings.visibility,
             heartbeat: self.settings.visibility / 3,
-            request_ttl: Duration::from_hours(72),
+            request_ttl: self.settings.retention.request_ttl,
             label_objects: false,
             report_every: self.settings.report_every,
             started: Instant::now(),

@@ -55,6 +55,7 @@ pub struct Settings {
     pub report_every: Duration,
     pub tick: Duration,
     pub dry_run: bool,
+    pub retention: Retention,
 }
 
 /// Cheap to clone; all clones are the same world.
@@ -159,7 +160,7 @@ impl World {
             cancel_wait: if processes { Duration::ZERO } else { Duration::from_secs(1) },
             max_backlog: None,
             web_wait: Duration::from_mins(5),
-            retention: Retention { request_ttl: Duration::from_hours(72), objects: None },
+            retention: settings.retention,
         }
     }
 

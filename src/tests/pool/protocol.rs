@@ -1,17 +1,20 @@
 //! The protocol between controller and workers, in virtual time.
 
 use super::simulated::{HEALS, KINDS, SECOND, Watched, settings, virtually};
+use bellows::controller::Retention;
 use bellows::edge;
 use bellows::edge::bucket::{Bucket, Etag};
 use bellows::edge::queue::Queue;
-use bellows::sim::Kind;
+use bellows::edge::wire::Leg;
+use bellows::sim::{Fault, Kind};
 use bellows_core::control::Pause;
-use bellows_core::key;
+use bellows_core::key::{self, RequestId};
 use bellows_core::message::{self, Confirm, Epoch, Nonce, Notice, VERSION};
 use bellows_core::pool::{AppTierId, InstanceId, Named};
 use bellows_core::scale::Hold;
 use bellows_core::time::Timestamp;
 use std::time::Duration;
+use tokio::time::sleep;
 use uuid::Uuid;
 
 #[test]
@@ -47,6 +50,23 @@ fn more_work_takes_back_as_many_requests_as_it_needs_and_then_launches() {
             w.comes_to_rest(HEALS).await;
         });
     }
+}
+
+#[test]
+fn a_request_that_could_not_be_deleted_was_not_taken_back() {
+    virtually(async {
+        let mut w = Watched::new(settings(Kind::Machines), Vec::new());
+        w.pass(SECOND * 2).await;
+        w.upload(6).await;
+        w.until("all six are asked to go", SECOND * 60, async |w| w.actions("request") == 6).await;
+        w.controller.fail("queue.delete", edge::Kind::Throttled);
+        w.upload(4).await;
+        w.pass(SECOND * 2).await;
+        // the six may go all the same: four others come in their place
+        assert_eq!((w.actions("cancel"), w.actions("launch")), (0, 10), "{:#?}", w.why());
+        w.controller.heal();
+        w.comes_to_rest(HEALS).await;
+    });
 }
 
 #[test]
@@ -128,6 +148,43 @@ fn launches_that_fail_wait_longer_each_time_and_lose_no_id() {
         assert!((6..=12).contains(&failed), "{failed} failures in two minutes");
         assert_eq!(w.actions("launch"), 0);
         w.controller.heal();
+        w.comes_to_rest(HEALS).await;
+        assert_eq!((w.most, w.seen.len()), (10, 10), "{:#?}", w.why());
+    });
+}
+
+#[test]
+fn nothing_is_launched_that_is_not_written_down() {
+    for kind in KINDS {
+        virtually(async {
+            let mut w = Watched::new(settings(kind), Vec::new());
+            w.pass(SECOND * 2).await;
+            w.controller.fail("bucket.compare_and_swap", edge::Kind::Full);
+            w.upload(10).await;
+            w.pass(SECOND * 30).await;
+            assert_eq!(w.seen.len(), 0, "{kind:?}: {:#?}", w.why());
+            w.controller.heal();
+            w.comes_to_rest(HEALS).await;
+            assert_eq!((w.starts, w.seen.len()), (1, 10), "{kind:?}: {:#?}", w.why());
+        });
+    }
+}
+
+#[test]
+fn a_launch_that_timed_out_is_not_launched_a_second_time() {
+    virtually(async {
+        // the answer is lost, with the effect; lists do not show it for a while
+        let calls = {
+            let mut w = Watched::new(settings(Kind::Machines), Vec::new());
+            w.pass(SECOND * 2).await;
+            w.upload(10).await;
+            w.pass(SECOND * 2).await;
+            (0..w.controller.points()).map(|point| w.controller.point(point).unwrap()).collect::<Vec<_>>()
+        };
+        let answer = calls.iter().position(|call| *call == ("fleet.launch", Leg::Back)).unwrap() as u64;
+        let mut w = Watched::new(settings(Kind::Machines), vec![(answer, Fault::Fail(edge::Kind::Timeout))]);
+        w.pass(SECOND * 2).await;
+        w.upload(10).await;
         w.comes_to_rest(HEALS).await;
         assert_eq!((w.most, w.seen.len()), (10, 10), "{:#?}", w.why());
     });
@@ -270,4 +327,39 @@ fn under_steady_load_the_pool_shrinks_to_what_carries_it() {
             w.comes_to_rest(HEALS).await;
         });
     }
+}
+
+#[test]
+fn what_nobody_answered_in_time_is_answered_expired_and_old_objects_go() {
+    virtually(async {
+        let mut settings = settings(Kind::Processes);
+        // slow rounds: only hours matter here
+        settings.tick = SECOND * 30;
+        settings.retention = Retention {
+            request_ttl: Duration::from_hours(2),
+            objects: Some((Duration::from_hours(5), Duration::from_hours(8))),
+        };
+        let mut w = Watched::new(settings, Vec::new());
+        let input = Bucket::Memory(w.world.input.clone());
+        let output = Bucket::Memory(w.world.output.clone());
+        let id = RequestId(Uuid::from_u128(77));
+        let key = key::input(id, "lost.png");
+        // its message is gone, and this one is no upload of ours
+        for key in [key.as_str(), "incoming/theirs.jpg"] {
+            input.put(key, b"image"[..].into()).await.unwrap();
+        }
+        let result = async || output.get(&key::result(id)).await.unwrap();
+        sleep(Duration::from_mins(115)).await;
+        assert!(result().await.is_none());
+        sleep(Duration::from_mins(70)).await;
+        let answer = String::from_utf8(result().await.unwrap().bytes.to_vec()).unwrap();
+        assert!(answer.contains("expired") && answer.contains("lost.png"), "{answer}");
+        assert_eq!(output.list("results/", None, 10).await.unwrap().len(), 1, "a stranger's input is left alone");
+        sleep(Duration::from_hours(4)).await;
+        assert!(input.list("", None, 10).await.unwrap().is_empty(), "inputs are gone after five hours");
+        sleep(Duration::from_hours(5)).await;
+        let left: Vec<String> = output.list("", None, 10).await.unwrap().into_iter().map(|meta| meta.key).collect();
+        assert_eq!(left, [key::CONTROL], "results are gone after eight hours, the control object stays");
+        w.pass(SECOND).await;
+    });
 }

@@ -1,5 +1,6 @@
 //! What the simulated tests share: a world, a controller that is started again when it dies, and what must hold.
 
+use bellows::controller::Retention;
 use bellows::sim::{Controller, Fault, Kind, Point, Settings, World};
 use bellows_core::key::RequestId;
 use bellows_core::pool::{AppTierId, Named};
@@ -34,6 +35,7 @@ pub fn settings(kind: Kind) -> Settings {
         report_every: SECOND * 5,
         tick: SECOND,
         dry_run: false,
+        retention: Retention { request_ttl: Duration::from_hours(72), objects: None },
     }
 }
 
