@@ -108,13 +108,13 @@ impl World {
         let (engine, work) = Engine::channel(1);
         host.spawn("engine", classify(work, self.settings.service));
         let edges = app::Edges {
-            requests: self.queue(&self.requests, &wire),
-            dead: self.queue(&self.dead, &wire),
-            responses: self.queue(&self.responses, &wire),
-            terminate_requests: self.queue(&self.terminate_requests, &wire),
-            notices: self.queue(&self.notices, &wire),
-            input: self.bucket(&self.input, &wire),
-            output: self.bucket(&self.output, &wire),
+            requests: World::queue(&self.requests, &wire),
+            dead: World::queue(&self.dead, &wire),
+            responses: World::queue(&self.responses, &wire),
+            terminate_requests: World::queue(&self.terminate_requests, &wire),
+            notices: World::queue(&self.notices, &wire),
+            input: World::bucket(&self.input, &wire),
+            output: World::bucket(&self.output, &wire),
             engine,
             host: host.clone(),
         };

@@ -109,11 +109,11 @@ impl World {
         Ok(world)
     }
 
-    pub(super) fn queue(&self, queue: &queue::memory::Queue, wire: &Wire) -> Queue {
+    pub(super) fn queue(queue: &queue::memory::Queue, wire: &Wire) -> Queue {
         Queue::Memory(queue.over(wire.clone()))
     }
 
-    pub(super) fn bucket(&self, bucket: &bucket::memory::Bucket, wire: &Wire) -> Bucket {
+    pub(super) fn bucket(bucket: &bucket::memory::Bucket, wire: &Wire) -> Bucket {
         Bucket::Memory(bucket.over(wire.clone()))
     }
 
@@ -123,13 +123,13 @@ impl World {
         let line = Line::new(host.clone(), faults);
         let wire = line.wire();
         let edges = controller::Edges {
-            requests: self.queue(&self.requests, &wire),
-            responses: self.queue(&self.responses, &wire),
-            terminate_requests: self.queue(&self.terminate_requests, &wire),
-            notices: self.queue(&self.notices, &wire),
-            dead: self.queue(&self.dead, &wire),
-            input: self.bucket(&self.input, &wire),
-            output: self.bucket(&self.output, &wire),
+            requests: World::queue(&self.requests, &wire),
+            responses: World::queue(&self.responses, &wire),
+            terminate_requests: World::queue(&self.terminate_requests, &wire),
+            notices: World::queue(&self.notices, &wire),
+            dead: World::queue(&self.dead, &wire),
+            input: World::bucket(&self.input, &wire),
+            output: World::bucket(&self.output, &wire),
             fleet: Fleet::Memory(self.fleet.over(wire.clone())),
             host: host.clone(),
         };
@@ -191,21 +191,21 @@ impl World {
         let wire = Wire::default();
         let id = RequestId(Uuid::from_u128(n));
         let key = key::input(id, "a.png");
-        self.bucket(&self.input, &wire).put(&key, Bytes::from_static(b"image")).await?;
+        World::bucket(&self.input, &wire).put(&key, Bytes::from_static(b"image")).await?;
         let (reply_to, submitted_at) = (String::new(), self.host.clock.now());
         let request = Request { v: VERSION, request_id: id, filename: "a.png".into(), key, reply_to, submitted_at };
-        self.queue(&self.requests, &wire).send(message::encode(&request).unwrap_or_default()).await?;
+        World::queue(&self.requests, &wire).send(message::encode(&request).unwrap_or_default()).await?;
         Ok(id)
     }
 
     /// Whether there is a result.
     pub async fn is_answered(&self, id: RequestId) -> edge::Result<bool> {
-        Ok(self.bucket(&self.output, &Wire::default()).get(&key::result(id)).await?.is_some())
+        Ok(World::bucket(&self.output, &Wire::default()).get(&key::result(id)).await?.is_some())
     }
 
     /// The control object, where there is one that reads.
     pub async fn control(&self) -> Option<Control> {
-        let object = self.bucket(&self.output, &Wire::default()).get(key::CONTROL).await.ok()??;
+        let object = World::bucket(&self.output, &Wire::default()).get(key::CONTROL).await.ok()??;
         Control::parse(&object.bytes).ok()
     }
 
@@ -218,7 +218,7 @@ impl World {
         let queues = [&self.requests, &self.dead, &self.responses, &self.terminate_requests, &self.notices];
         let mut total = 0;
         for queue in queues {
-            total += self.queue(queue, &Wire::default()).depth().await?.total();
+            total += World::queue(queue, &Wire::default()).depth().await?.total();
         }
         Ok(total)
     }
