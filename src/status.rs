@@ -66,10 +66,8 @@ pub struct Member {
 /// What uploads are judged by: the backlog as it was last read, and how fast it is worked off.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Backlog {
-    /// Requests that waited or were worked on when the counters were read, and how many this process had accepted by
-    /// then: those accepted since count on top.
+    /// Requests that waited or were worked on when the counters were read. Images that have come since count on top.
     pub waiting: u64,
-    pub accepted: u64,
     /// Above this an upload is refused; none: nothing is known yet, and nobody is refused.
     pub most: Option<u64>,
     pub capacity: Capacity,
@@ -86,10 +84,12 @@ pub struct Status {
     queue_read: Mutex<Instant>,
     pool: Mutex<Arc<Pool>>,
     ledger: Mutex<Ledger>,
-    backlog: Mutex<Backlog>,
+    /// With how many were sent by then.
+    backlog: Mutex<(Backlog, u64)>,
     outstanding: Mutex<Outstanding>,
-    /// Images on their way into the queue.
-    entering: AtomicU64,
+    /// Images that were accepted or are on their way into the queue, and those of them that may be in it.
+    come: AtomicU64,
+    sent: AtomicU64,
     accepted: AtomicU64,
     answered: AtomicU64,
     submitted: Notify,
@@ -112,7 +112,8 @@ impl Status {
             ledger: Mutex::new(Ledger::new(REMEMBERED)),
             backlog: Mutex::default(),
             outstanding: Mutex::default(),
-            entering: AtomicU64::new(0),
+            come: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
             accepted: AtomicU64::new(0),
             answered: AtomicU64::new(0),
             submitted: Notify::new(),
@@ -121,10 +122,10 @@ impl Status {
 
     /// Whether so many `more` images may come in; else after how many seconds to come again.
     pub fn admit(&self, more: u64) -> Result<(), u64> {
-        let backlog = *lock(&self.backlog);
+        let (backlog, sent) = *lock(&self.backlog);
         let Some(most) = backlog.most else { return Ok(()) };
-        let since = self.accepted.load(Ordering::Relaxed).saturating_sub(backlog.accepted);
-        let waiting = backlog.waiting.saturating_add(since).saturating_add(self.entering.load(Ordering::Relaxed));
+        let since = self.come.load(Ordering::Relaxed).saturating_sub(sent);
+        let waiting = backlog.waiting.saturating_add(since);
         match admit(waiting, more, most, &backlog.capacity) {
             Admission::Take => Ok(()),
             Admission::Refuse { retry_after } => Err(retry_after),
@@ -133,9 +134,9 @@ impl Status {
 
     /// An image is on its way into the queue: it counts as waiting from now on.
     pub fn entering(self: &Arc<Status>, id: RequestId) -> Entering {
-        self.entering.fetch_add(1, Ordering::Relaxed);
+        self.come.fetch_add(1, Ordering::Relaxed);
         lock(&self.outstanding).begun(id);
-        Entering { id, status: Arc::clone(self), accepted: false }
+        Entering { id, status: Arc::clone(self), way: Way::Coming }
     }
 
     /// An answer came as a message.
@@ -174,8 +175,11 @@ impl Status {
         lock(&self.ledger)
     }
 
+    /// Whoever was sent before this may be in the counters that were read, and does not count on top: nobody is counted
+    /// twice, and so nobody refused for whom there is room. Those who were on their way and came too late for the
+    /// counters are missed until these are read again.
     pub fn set_backlog(&self, backlog: Backlog) {
-        *lock(&self.backlog) = backlog;
+        *lock(&self.backlog) = (backlog, self.sent.load(Ordering::Relaxed));
     }
 
     pub fn drain(&self) {
@@ -236,15 +240,29 @@ impl Status {
 pub struct Entering {
     id: RequestId,
     status: Arc<Status>,
-    accepted: bool,
+    way: Way,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Coming,
+    Sent,
+    Accepted,
 }
 
 impl Entering {
+    /// From here on it may be in the queue.
+    pub fn sent(&mut self) {
+        if self.way == Way::Coming {
+            self.way = Way::Sent;
+            self.status.sent.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     /// It is in the queue: wakes the controller.
     pub fn accepted(mut self) {
-        self.accepted = true;
-        // never counted twice: nobody is refused for that
-        self.status.entering.fetch_sub(1, Ordering::Relaxed);
+        self.sent();
+        self.way = Way::Accepted;
         lock(&self.status.outstanding).accepted(self.id, Instant::now());
         self.status.accepted.fetch_add(1, Ordering::Relaxed);
         self.status.submitted.notify_one();
@@ -253,10 +271,14 @@ impl Entering {
 
 impl Drop for Entering {
     fn drop(&mut self) {
-        if !self.accepted {
-            self.status.entering.fetch_sub(1, Ordering::Relaxed);
-            lock(&self.status.outstanding).ended(self.id);
+        if self.way == Way::Accepted {
+            return;
         }
+        if self.way == Way::Sent {
+            self.status.sent.fetch_sub(1, Ordering::Relaxed);
+        }
+        self.status.come.fetch_sub(1, Ordering::Relaxed);
+        lock(&self.status.outstanding).ended(self.id);
     }
 }
 
@@ -302,21 +324,28 @@ mod tests {
         let status = Arc::new(Status::new(0));
         assert_eq!(status.admit(u64::MAX), Ok(()), "nothing is known yet");
         let capacity = Capacity { ready: 1, max: 1, slots: 1, service: Duration::from_secs(1), ..Capacity::default() };
-        let read = |waiting, accepted| status.set_backlog(Backlog { waiting, accepted, most: Some(1000), capacity });
-        read(998, 0);
+        let read = |waiting| status.set_backlog(Backlog { waiting, most: Some(1000), capacity });
+        read(998);
         let entering = [status.entering(id(1)), status.entering(id(2))];
         assert_eq!(status.admit(5), Err(5), "who is on the way in counts");
         for entering in entering {
             entering.accepted();
         }
         assert_eq!(status.admit(5), Err(5), "who came in since counts");
-        read(1000, 2);
-        assert_eq!(status.admit(5), Err(5), "whoever the queue shows counts once");
-        read(999, 2);
-        assert_eq!(status.admit(5), Ok(()));
-        drop(status.entering(id(3)));
+        let mut sent = status.entering(id(3));
+        sent.sent();
+        read(999);
+        sent.accepted();
+        assert_eq!(status.admit(5), Ok(()), "who may be among those counted counts once");
+        let late = status.entering(id(4));
+        read(999);
+        assert_eq!(status.admit(5), Err(5), "who comes only now is not among them");
+        drop(late);
+        let mut failed = status.entering(id(5));
+        failed.sent();
+        drop(failed);
         assert_eq!(status.admit(5), Ok(()), "who did not come in does not count");
-        assert_eq!(status.traffic(), (2, 0));
+        assert_eq!(status.traffic(), (3, 0));
     }
 
     #[tokio::test(start_paused = true)]

@@ -18,7 +18,7 @@ const TRIES: u32 = 10;
 const PAUSE_AFTER_CONFLICT: Duration = Duration::from_millis(100);
 const LONGEST_NAME: usize = 64;
 
-/// Let the pool of this configuration stand still: until `bellows resume` nothing is launched, asked to retire or ended.
+/// Let the pool of this configuration stand still: until `bellows resume` nothing is launched, asked to go, or ended.
 ///
 /// Uploads are still accepted and wait; workers that are there go on working. A pause outlives the service.
 #[derive(Clone, Debug, Default, clap::Args)]

@@ -96,7 +96,7 @@ impl Web {
         Ok(Ticket { id, waiter })
     }
 
-    async fn make_durable(&self, id: RequestId, entering: Entering, image: Image) -> Result<(), Refusal> {
+    async fn make_durable(&self, id: RequestId, mut entering: Entering, image: Image) -> Result<(), Refusal> {
         let edges = &self.0.edges;
         let request = Request {
             v: VERSION,
@@ -110,6 +110,7 @@ impl Web {
         edge::retry(&edges.host, || edges.input.put(&request.key, image.bytes.clone()))
             .await
             .map_err(|e| refused(&e))?;
+        entering.sent();
         if let Err(e) = edge::retry(&edges.host, || edges.requests.send(body.clone())).await {
             // where the outcome is not known the message may be out: its image must stay
             if e.kind != Kind::Timeout {
