@@ -1,5 +1,6 @@
 //! The HTTP contract, against the real program: every spelling, every error, connections of every kind.
 
+mod admission;
 mod batches;
 mod connections;
 mod drain;

@@ -137,6 +137,11 @@ impl Ledger {
         &self.entries[newest]
     }
 
+    /// The number that the next entry will have. The one before may still be repeated.
+    pub fn next(&self) -> u64 {
+        self.next
+    }
+
     /// All entries, oldest first.
     pub fn entries(&self) -> impl DoubleEndedIterator<Item = &Entry> {
         self.entries.iter()

@@ -140,6 +140,7 @@ fn the_ledger_is_bounded_and_entries_are_numbered() {
         ledger.happened(Timestamp(epoch), Happened::TookOver { epoch: Epoch(epoch) });
     }
     assert_eq!(ledger.entries().map(|e| e.seq).collect::<Vec<_>>(), [7, 8, 9]);
+    assert_eq!(ledger.next(), 10);
     let mut none = Ledger::new(0);
     assert_eq!(none.happened(Timestamp(1), Happened::Resumed).seq, 0);
     assert_eq!(none.entries().count(), 1);
