@@ -3,6 +3,7 @@
 mod batches;
 mod connections;
 mod drain;
+mod full;
 mod names;
 mod observed;
 mod refusals;
