@@ -4,6 +4,7 @@ mod batches;
 mod connections;
 mod drain;
 mod full;
+mod hundred;
 mod names;
 mod observed;
 mod refusals;
