@@ -121,7 +121,7 @@ fn unloaded(daemon: &Daemon, photographs: &[(String, Vec<u8>)]) -> f64 {
 
 /// Images a second with which the workers clear a backlog that was there before they began.
 fn backlog(daemon: &Daemon, photographs: &[(String, Vec<u8>)]) -> f64 {
-    let workers: Vec<u32> = daemon.tree().into_iter().filter(|pid| *pid != daemon.child.id()).collect();
+    let workers = daemon.workers();
     for pid in &workers {
         signal(*pid, Signal::STOP);
     }

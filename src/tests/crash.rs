@@ -138,13 +138,13 @@ fn a_request_stays_until_its_result_is_stored() {
     let results = dir.path().join("output/results");
     std::fs::create_dir_all(results.parent().unwrap()).unwrap();
     std::fs::write(&results, "in the way of a folder").unwrap();
-    let lease = ["queue.visibility=3s", "queue.heartbeat=1s", "pool.min_instances=2"];
-    let daemon = lease.into_iter().fold(Options::new(dir.path()), |options, one| options.set(one)).start_warm(2);
+    let short = Options::new(dir.path()).set("queue.visibility=3s").set("queue.heartbeat=1s");
+    let daemon = short.set("pool.min_instances=2").start_warm(2);
     let ids: Vec<String> = (0..4).map(|n| send(&daemon, n)).collect();
     eventually("each was classified and could not be stored", Duration::from_secs(30), || {
         ids.iter().all(|id| daemon.printed().lines().any(|line| line.contains(id) && line.contains("failed for now")))
     });
-    for worker in daemon.tree().into_iter().filter(|pid| *pid != daemon.child.id()) {
+    for worker in daemon.workers() {
         signal(worker, Signal::KILL);
     }
     std::fs::remove_file(&results).unwrap();

@@ -102,14 +102,18 @@ fn a_disk_that_fills_up_under_a_daemon_loses_nothing() {
     until_ready(&daemon);
 
     // to the last byte, by somebody else, while accepted uploads wait: their results find room as soon as there is some
-    let workers: Vec<u32> = daemon.tree().into_iter().filter(|pid| *pid != daemon.child.id()).collect();
-    workers.iter().for_each(|pid| signal(*pid, Signal::STOP));
+    let workers = daemon.workers();
+    for worker in &workers {
+        signal(*worker, Signal::STOP);
+    }
     for _ in 0..10 {
         assert_eq!(accepted.upload(&daemon).status, 202);
     }
     fill(&filler, 0);
     accepted.until_refused(&daemon);
-    workers.iter().for_each(|pid| signal(*pid, Signal::CONT));
+    for worker in workers {
+        signal(worker, Signal::CONT);
+    }
     std::thread::sleep(Duration::from_secs(1));
     fs::remove_file(&filler).unwrap();
     until_ready(&daemon);
