@@ -4,6 +4,8 @@ mod admission;
 mod batches;
 mod connections;
 mod drain;
+mod full;
+mod hundred;
 mod names;
 mod observed;
 mod refusals;

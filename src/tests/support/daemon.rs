@@ -195,6 +195,11 @@ impl Daemon {
         pids
     }
 
+    /// Its app processes.
+    pub fn workers(&self) -> Vec<u32> {
+        self.tree().into_iter().filter(|pid| *pid != self.child.id()).collect()
+    }
+
     pub fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
