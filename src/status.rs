@@ -203,6 +203,12 @@ impl Status {
         self.free.store(bytes, Ordering::Relaxed);
     }
 
+    /// So many bytes are about to be written: they count from now on, not only when the disk is looked at again.
+    pub fn fills(&self, bytes: u64) {
+        // counts down from what was seen last; where nothing was seen there is no end to it
+        let _ = self.free.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |free| Some(free.saturating_sub(bytes)));
+    }
+
     pub fn queue_was_read(&self) {
         *lock(&self.queue_read) = Instant::now();
     }
@@ -305,6 +311,10 @@ mod tests {
         assert_eq!(status.ready(), Err(NotReady::ModelLoading("fetching".into())));
         status.set_model(None);
         status.set_free(99);
+        assert_eq!(status.ready(), Err(NotReady::DiskLow { free: 99, floor: 100 }));
+        status.set_free(130);
+        assert_eq!(status.ready(), Ok(()));
+        status.fills(31);
         assert_eq!(status.ready(), Err(NotReady::DiskLow { free: 99, floor: 100 }));
         status.set_free(100);
         tokio::time::advance(UNREAD + Duration::from_secs(1)).await;

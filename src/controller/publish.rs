@@ -12,7 +12,7 @@ impl Lead {
     pub(super) fn record(&self, decision: &Decision, done: Actions) {
         let mut ledger = self.cx.status.ledger();
         let entry = ledger.decided(self.cx.edges.host.clock.now(), decision, done);
-        if entry.is_interesting() {
+        if entry.is_interesting() && entry.repeats == 0 {
             tracing::info!(decision.seq = entry.seq, "{}", entry.words());
         }
     }

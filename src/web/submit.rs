@@ -20,6 +20,9 @@ use tracing::Instrument;
 /// How often a waiter looks at its result object: a response message is a hint that may be lost.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
+/// What an image takes on a disk beside its own bytes, until it is answered: messages, result, label, their folders.
+const OTHER_BYTES: u64 = 32 * 1024;
+
 /// An image as it was sent, its name checked.
 #[derive(Clone, Debug)]
 pub(super) struct Image {
@@ -107,6 +110,7 @@ impl Web {
             submitted_at: edges.host.clock.now(),
         };
         let body = message::encode(&request).map_err(|e| Refusal::NameTooLong(format!("the file name makes {e}")))?;
+        self.0.status.fills(image.bytes.len() as u64 + OTHER_BYTES);
         edge::retry(&edges.host, || edges.input.put(&request.key, image.bytes.clone()))
             .await
             .map_err(|e| refused(&e))?;

@@ -121,7 +121,7 @@ impl Ledger {
     }
 
     fn push(&mut self, at: Timestamp, what: What) -> &Entry {
-        let repeats = self.entries.back().is_some_and(|last| last.what == what && what.is_idle());
+        let repeats = self.entries.back().is_some_and(|last| last.what == what && what.did_nothing());
         if repeats && let Some(last) = self.entries.back_mut() {
             last.until = at;
             last.repeats = last.repeats.saturating_add(1);
@@ -166,10 +166,18 @@ impl Entry {
 }
 
 impl What {
+    /// Whether it is a decision of which nothing was done, or could be.
+    fn did_nothing(&self) -> bool {
+        match self {
+            What::Decided(d) => d.done.is_none() && d.missed.is_none(),
+            What::Happened(_) => false,
+        }
+    }
+
     /// Whether it is a decision to leave all as it is.
     fn is_idle(&self) -> bool {
         match self {
-            What::Decided(d) => d.done.is_none() && d.missed.is_none() && d.withheld.is_none(),
+            What::Decided(d) => self.did_nothing() && d.withheld.is_none(),
             What::Happened(_) => false,
         }
     }

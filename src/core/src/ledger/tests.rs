@@ -134,6 +134,18 @@ fn a_quiet_night_is_one_entry() {
 }
 
 #[test]
+fn a_night_of_pause_is_one_line() {
+    let mut ledger = Ledger::new(100);
+    let paused = Observation { idle: Some(Idle::Paused), ..seen(5, 2) };
+    for at in 1..=1000 {
+        let decision = decide(&paused, &policy(Rule::PerRequest));
+        ledger.decided(Timestamp(at), &decision, decision.act);
+    }
+    let all: Vec<(u64, u64)> = ledger.interesting().map(|e| (e.until.0, e.repeats)).collect();
+    assert_eq!(all, [(1000, 999)]);
+}
+
+#[test]
 fn the_ledger_is_bounded_and_entries_are_numbered() {
     let mut ledger = Ledger::new(3);
     for epoch in 0..10 {
