@@ -18,7 +18,7 @@ use bellows::model::{self, ModelSettings, Progress};
 use shared::{median, photographs, post_form};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use support::client::{Client, form};
 use support::daemon::{Options, signal};
 use support::data_dir;
@@ -36,15 +36,16 @@ struct Started {
 }
 
 impl Started {
-    fn new() -> (Started, tempfile::TempDir) {
+    /// With so many workers kept when nothing waits.
+    fn new(workers: u32) -> (Started, tempfile::TempDir) {
         let folder = tempfile::tempdir().unwrap();
         let [web, metrics] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
         let [web, metrics] = [web, metrics].map(|listener| listener.local_addr().unwrap().port());
         let mut options = Options::new(&folder.path().join("state"));
         options.listen = format!("127.0.0.1:{web}");
         let metrics_listen = format!("metrics.listen=127.0.0.1:{metrics}");
-        options.settings =
-            vec![metrics_listen, "pool.max_instances=1".into(), "pool.min_instances=1".into(), "log.level=warn".into()];
+        let least = format!("pool.min_instances={workers}");
+        options.settings = vec![metrics_listen, least, "pool.max_instances=1".into(), "log.level=warn".into()];
         let mut command = options.command();
         command.stdout(Stdio::null());
         let began = Instant::now();
@@ -75,6 +76,19 @@ impl Started {
         let (client, url) = (Client::new(), format!("http://127.0.0.1:{}/", self.web));
         self.until(|| post_form(&client, &url, photograph).status == 200)
     }
+
+    /// With nobody in the pool: milliseconds from an upload to the launch of a worker, and to the label.
+    fn cold(&self, photograph: &[u8]) -> (f64, f64) {
+        let (client, at) = (Client::new(), |port, path| format!("http://127.0.0.1:{port}{path}"));
+        self.until(|| client.get(&at(self.web, "/readyz")).is_ok_and(|answer| answer.status == 200));
+        let (wall, began) = (SystemTime::now(), Instant::now());
+        assert_eq!(post_form(&client, &at(self.web, "/"), photograph).status, 200);
+        let label = began.elapsed().as_secs_f64() * 1e3;
+        let decisions = client.get(&at(self.metrics, "/decisions")).unwrap().json();
+        let launched = decisions["entries"].as_array().unwrap().iter().find(|entry| entry["done"]["launch"] == 1);
+        let wall = wall.duration_since(UNIX_EPOCH).unwrap().as_secs_f64() * 1e3;
+        (launched.unwrap()["at"].as_f64().unwrap() - wall, label)
+    }
 }
 
 impl Drop for Started {
@@ -89,7 +103,7 @@ fn main() {
     model::ensure(&settings, Progress::stderr()).unwrap();
     let measure = |what: &dyn Fn(&Started) -> f64| {
         let figures = (0..=STARTS).map(|_| {
-            let (started, _folder) = Started::new();
+            let (started, _folder) = Started::new(1);
             what(&started)
         });
         median(&figures.skip(1).collect::<Vec<f64>>())
@@ -101,4 +115,9 @@ fn main() {
     let (name, bytes) = photographs(&models.join("images")).swap_remove(0);
     let photograph = form(&[("myfile", &name, &bytes)]);
     println!("until the first label  {:7.1}", measure(&|started| started.listening().max(started.label(&photograph))));
+    let (launched, labelled): (Vec<f64>, Vec<f64>) =
+        (0..STARTS).map(|_| Started::new(0)).map(|(started, _folder)| started.cold(&photograph)).unzip();
+    println!("a pool at zero, milliseconds from an upload");
+    println!("until the launch       {:7.1} (aim 50)", median(&launched));
+    println!("until the label        {:7.1} (aim 1000)", median(&labelled));
 }

@@ -17,6 +17,9 @@ use tokio_util::sync::CancellationToken;
 /// Uploads and ended instances wake the controller at most so often.
 const WAKE_EVERY: Duration = Duration::from_millis(200);
 
+const LOOKS_A_BOOT: u32 = 8;
+const LEAST_LOOK: Duration = Duration::from_millis(50);
+
 /// The leader of the pool.
 pub(super) struct Lead {
     pub(super) cx: Context,
@@ -78,6 +81,7 @@ impl Lead {
                 _ = ticks.tick() => Wake::Tick,
                 () = news(status.submitted(), &changed, next_wake) => Wake::News,
                 () = tokio::time::sleep_until(launch_at), if launch_at > Instant::now() => Wake::News,
+                () = tokio::time::sleep(self.boot_look()), if self.roster.is_booting() => Wake::News,
             };
             if wake == Wake::News {
                 next_wake = Instant::now() + WAKE_EVERY;
@@ -88,6 +92,11 @@ impl Lead {
                 return;
             }
         }
+    }
+
+    /// While instances boot, their reports are looked for a few times a boot: where that takes less than some ticks.
+    fn boot_look(&self) -> Duration {
+        (self.meter.boot() / LOOKS_A_BOOT).max(LEAST_LOOK)
     }
 
     /// Hear, observe, decide, write down, act.

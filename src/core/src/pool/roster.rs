@@ -223,6 +223,11 @@ impl Roster {
         live
     }
 
+    /// Whether an instance is not ready yet.
+    pub fn is_booting(&self) -> bool {
+        self.members().any(|(_, member)| member.life == Life::Booting)
+    }
+
     /// For how long each instance that is not ready yet has been booting; those of open launches not at all.
     pub fn booting_for(&self, now: Duration) -> Vec<Duration> {
         let booting = self.members().filter(|(_, member)| member.life == Life::Booting);
