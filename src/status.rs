@@ -90,6 +90,8 @@ pub struct Status {
     /// Images that were accepted or are on their way into the queue, and those of them that may be in it.
     come: AtomicU64,
     sent: AtomicU64,
+    /// How many were sent when the queue was last read.
+    sent_when_read: AtomicU64,
     accepted: AtomicU64,
     answered: AtomicU64,
     submitted: Notify,
@@ -114,6 +116,7 @@ impl Status {
             outstanding: Mutex::default(),
             come: AtomicU64::new(0),
             sent: AtomicU64::new(0),
+            sent_when_read: AtomicU64::new(0),
             accepted: AtomicU64::new(0),
             answered: AtomicU64::new(0),
             submitted: Notify::new(),
@@ -175,11 +178,9 @@ impl Status {
         lock(&self.ledger)
     }
 
-    /// Whoever was sent before this may be in the counters that were read, and does not count on top: nobody is counted
-    /// twice, and so nobody refused for whom there is room. Those who were on their way and came too late for the
-    /// counters are missed until these are read again.
+    /// As the queue said when it was last read.
     pub fn set_backlog(&self, backlog: Backlog) {
-        *lock(&self.backlog) = (backlog, self.sent.load(Ordering::Relaxed));
+        *lock(&self.backlog) = (backlog, self.sent_when_read.load(Ordering::Relaxed));
     }
 
     pub fn drain(&self) {
@@ -209,7 +210,11 @@ impl Status {
         let _ = self.free.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |free| Some(free.saturating_sub(bytes)));
     }
 
+    /// The depth of the queue was read just now. Whoever was sent before may be in it, and does not count on top of it:
+    /// nobody is counted twice, and so nobody refused for whom there is room. Those who were on their way and came too
+    /// late for it are missed until it is read again.
     pub fn queue_was_read(&self) {
+        self.sent_when_read.store(self.sent.load(Ordering::Relaxed), Ordering::Relaxed);
         *lock(&self.queue_read) = Instant::now();
     }
 
@@ -329,12 +334,15 @@ mod tests {
         RequestId(uuid::Uuid::from_u128(n))
     }
 
-    #[test]
-    fn a_full_backlog_is_told_with_a_time_to_come_again() {
+    #[tokio::test]
+    async fn a_full_backlog_is_told_with_a_time_to_come_again() {
         let status = Arc::new(Status::new(0));
         assert_eq!(status.admit(u64::MAX), Ok(()), "nothing is known yet");
         let capacity = Capacity { ready: 1, max: 1, slots: 1, service: Duration::from_secs(1), ..Capacity::default() };
-        let read = |waiting| status.set_backlog(Backlog { waiting, most: Some(1000), capacity });
+        let read = |waiting| {
+            status.queue_was_read();
+            status.set_backlog(Backlog { waiting, most: Some(1000), capacity });
+        };
         read(998);
         let entering = [status.entering(id(1)), status.entering(id(2))];
         assert_eq!(status.admit(5), Err(5), "who is on the way in counts");

@@ -1,7 +1,7 @@
 //! What was decided and why, for people: `/decisions`, `bellows why`, and the picture of queue and pool.
 //!
-//! Every decision is recorded with its inputs, rule, clamp and what was done. Decisions that repeat the one before in
-//! every number are folded into it, so that a quiet night is one entry. The ledger is a ring: old entries go.
+//! Every decision is recorded with its inputs, rule, clamp and what was done. Decisions that repeat the one before and do
+//! nothing are folded into it, so that a quiet night is one entry, and a pause, too. The ledger is a ring: old entries go.
 
 #[cfg(test)]
 mod tests;
@@ -121,7 +121,7 @@ impl Ledger {
     }
 
     fn push(&mut self, at: Timestamp, what: What) -> &Entry {
-        let repeats = self.entries.back().is_some_and(|last| last.what == what && what.did_nothing());
+        let repeats = self.entries.back().is_some_and(|last| what.repeats(&last.what));
         if repeats && let Some(last) = self.entries.back_mut() {
             last.until = at;
             last.repeats = last.repeats.saturating_add(1);
@@ -172,6 +172,15 @@ impl What {
             What::Decided(d) => d.done.is_none() && d.missed.is_none(),
             What::Happened(_) => false,
         }
+    }
+
+    /// Whether it is the decision before once more, and nothing was done. How fast requests come changes all the time,
+    /// and counts for what is decided only.
+    fn repeats(&self, before: &What) -> bool {
+        let (What::Decided(now), What::Decided(before)) = (self, before) else { return false };
+        let mut inputs = now.inputs;
+        inputs.arrivals = before.inputs.arrivals;
+        self.did_nothing() && Decided { inputs, ..now.clone() } == *before
     }
 
     /// Whether it is a decision to leave all as it is.

@@ -136,8 +136,9 @@ fn a_quiet_night_is_one_entry() {
 #[test]
 fn a_night_of_pause_is_one_line() {
     let mut ledger = Ledger::new(100);
-    let paused = Observation { idle: Some(Idle::Paused), ..seen(5, 2) };
+    let mut paused = Observation { idle: Some(Idle::Paused), ..seen(5, 2) };
     for at in 1..=1000 {
+        paused.arrivals.fast = at;
         let decision = decide(&paused, &policy(Rule::PerRequest));
         ledger.decided(Timestamp(at), &decision, decision.act);
     }
