@@ -8,6 +8,7 @@ use bellows_core::control::Pause;
 use bellows_core::key::RequestId;
 use bellows_core::ledger::Ledger;
 use bellows_core::pool::Life;
+use bellows_core::scale::Counters;
 use outstanding::Outstanding;
 use serde::Serialize;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -52,7 +53,26 @@ pub struct Pool {
     /// One slot's time for one image, and an instance's from launch to ready, in milliseconds.
     pub service_ms: f64,
     pub boot_ms: f64,
+    /// The queue of requests as it was last read.
+    pub queue: Option<Counters>,
+    pub states: States,
     pub instances: Vec<Member>,
+}
+
+/// How many instances are in which state.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct States {
+    /// Launched, or about to be, and not ready yet.
+    pub booting: u32,
+    pub ready: u32,
+    pub ending: u32,
+}
+
+/// What answers, for people.
+#[derive(Clone, Debug, Serialize)]
+pub struct Installed {
+    pub name: String,
+    pub engine: String,
 }
 
 /// One instance, for people.
@@ -79,6 +99,7 @@ pub struct Status {
     draining: AtomicBool,
     /// `None`: ready, or no model is needed here.
     model: Mutex<Option<String>>,
+    installed: Mutex<Option<Installed>>,
     free: AtomicU64,
     floor: u64,
     queue_read: Mutex<Instant>,
@@ -107,6 +128,7 @@ impl Status {
         Status {
             draining: AtomicBool::new(false),
             model: Mutex::new(None),
+            installed: Mutex::new(None),
             free: AtomicU64::new(u64::MAX),
             floor,
             queue_read: Mutex::new(Instant::now()),
@@ -198,6 +220,16 @@ impl Status {
 
     pub fn model_is_loading(&self) -> bool {
         lock(&self.model).is_some()
+    }
+
+    /// The model that was fetched, and its engine.
+    pub fn set_installed(&self, installed: Installed) {
+        *lock(&self.installed) = Some(installed);
+    }
+
+    /// None where it is not there yet, or not here.
+    pub fn installed(&self) -> Option<Installed> {
+        lock(&self.installed).clone()
     }
 
     pub fn set_free(&self, bytes: u64) {

@@ -5,6 +5,7 @@
 mod batch;
 mod compat;
 mod inspect;
+mod live;
 mod page;
 mod peer;
 mod refusal;
@@ -82,6 +83,8 @@ struct Inner {
     waiters: Waiters,
     /// Bytes of bodies that may still be taken into memory, in KiB.
     budget: Arc<Semaphore>,
+    /// Places for those who follow `/live`.
+    listeners: Arc<Semaphore>,
     /// Cancelled when those who still wait shall get a 202.
     dismissed: CancellationToken,
 }
@@ -90,7 +93,8 @@ impl Web {
     pub fn new(edges: Edges, settings: Settings, metrics: Arc<Metrics>, status: Arc<Status>) -> Web {
         let budget = Arc::new(Semaphore::new(kib(settings.body_budget.max(settings.max_body)) as usize));
         let (waiters, dismissed) = (Waiters::default(), CancellationToken::new());
-        Web(Arc::new(Inner { edges, settings, metrics, status, waiters, budget, dismissed }))
+        let listeners = Arc::new(Semaphore::new(live::LISTENERS));
+        Web(Arc::new(Inner { edges, settings, metrics, status, waiters, budget, listeners, dismissed }))
     }
 
     /// Starts the loop that brings answers to those who wait.

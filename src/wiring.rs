@@ -9,7 +9,7 @@ use crate::edge::{self, disk};
 use crate::exit::Exit;
 use crate::metrics::{Loop, Metrics};
 use crate::model::{self, ModelSettings, PullPolicy, Sessions};
-use crate::status::Status;
+use crate::status::{Installed, Status};
 use crate::{app, controller, web};
 use bellows_core::estimate::Priors;
 use bellows_core::pool::{AppTierId, InstanceId};
@@ -413,6 +413,7 @@ fn fetch_model(
         Ok(installed) => {
             let (engine, name) = (installed.library.version.as_str(), installed.model.name());
             metrics.set_build(engine, name);
+            status.set_installed(Installed { name: name.into(), engine: format!("onnxruntime {engine}") });
             println!("model   {name}, engine ONNX Runtime {engine}");
             println!("try     curl -F myfile=@photo.jpg http://{listen}/");
             status.set_model(None);

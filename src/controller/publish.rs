@@ -2,7 +2,7 @@
 
 use super::lead::Lead;
 use crate::metrics::Instances;
-use crate::status::{Backlog, Member, Pool};
+use crate::status::{Backlog, Member, Pool, States};
 use bellows_core::admission::{Capacity, max_backlog};
 use bellows_core::pool::Live;
 use bellows_core::scale::{Actions, Decision};
@@ -68,6 +68,12 @@ impl Lead {
             asked_to_retire: self.requests.outstanding(),
             service_ms: self.meter.service().as_secs_f64() * 1e3,
             boot_ms: self.meter.boot().as_secs_f64() * 1e3,
+            queue: self.counters.map(|(counters, _)| counters),
+            states: States {
+                booting: live.intended.saturating_add(live.booting),
+                ready: live.ready,
+                ending: live.retiring.saturating_add(live.terminating),
+            },
             instances: instances.collect(),
         });
     }

@@ -3,9 +3,11 @@
 mod admission;
 mod batches;
 mod connections;
+mod contract;
 mod drain;
 mod full;
 mod hundred;
+mod live;
 mod names;
 mod observed;
 mod refusals;

@@ -1,8 +1,8 @@
 //! What the web tier says no with: stable codes, statuses, and words that say what was expected.
 
+use super::reply::{HttpResponse, whole};
 use bellows_core::answer::{Failed, Reason};
 use bellows_core::key::RequestId;
-use http_body_util::Full;
 use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
@@ -38,6 +38,8 @@ pub enum Refusal {
     },
     /// Too many uploads at once for the memory set aside.
     Busy,
+    /// Too many pages follow `/live` already.
+    TooManyListeners,
     StorageUnavailable,
     DiskLow,
     Internal,
@@ -85,6 +87,7 @@ impl Refusal {
             Refusal::ModelLoading(_) => (StatusCode::SERVICE_UNAVAILABLE, "model-loading"),
             Refusal::BacklogFull { .. } => (StatusCode::TOO_MANY_REQUESTS, "backlog-full"),
             Refusal::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
+            Refusal::TooManyListeners => (StatusCode::SERVICE_UNAVAILABLE, "too-many-listeners"),
             Refusal::StorageUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "storage-unavailable"),
             Refusal::DiskLow => (StatusCode::INSUFFICIENT_STORAGE, "disk-low"),
             Refusal::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
@@ -112,6 +115,7 @@ impl Refusal {
                 format!("too many images wait already; try again in {retry_after} s")
             }
             Refusal::Busy => "too many uploads at once; try again in a moment".into(),
+            Refusal::TooManyListeners => "too many pages follow this already; try again in a moment".into(),
             Refusal::StorageUnavailable => "the upload could not be stored; try again in a moment".into(),
             Refusal::DiskLow => "too little disk space is left to accept uploads".into(),
             Refusal::Internal => "something failed here; the log says what".into(),
@@ -119,7 +123,7 @@ impl Refusal {
     }
 
     /// As an answer, JSON or text. `request_id` is what the client sees as X-Request-Id.
-    pub fn response(&self, json: bool, request_id: &str) -> Response<Full<bytes::Bytes>> {
+    pub fn response(&self, json: bool, request_id: &str) -> HttpResponse {
         let (status, code) = self.parts();
         let mut response = error(status, code, &self.message(), json, request_id);
         let headers = response.headers_mut();
@@ -149,25 +153,19 @@ impl Refusal {
 
 /// Says that nothing more is answered on this connection: where a body was not read to its end, what follows is not
 /// known to be a request.
-pub(super) fn close(mut response: Response<Full<bytes::Bytes>>) -> Response<Full<bytes::Bytes>> {
+pub(super) fn close(mut response: HttpResponse) -> HttpResponse {
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     response
 }
 
 /// An error answer, whether it is a refusal or the stored failure of an image.
-pub(super) fn error(
-    status: StatusCode,
-    code: &str,
-    message: &str,
-    json: bool,
-    request_id: &str,
-) -> Response<Full<bytes::Bytes>> {
+pub(super) fn error(status: StatusCode, code: &str, message: &str, json: bool, request_id: &str) -> HttpResponse {
     let (kind, body) = if json {
         ("application/json", serde_json::to_string(&Body { error: code, message, request_id }).unwrap_or_default())
     } else {
         ("text/plain; charset=utf-8", format!("{code}: {message}\n"))
     };
-    let mut response = Response::new(Full::from(body));
+    let mut response = Response::new(whole(body));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response

@@ -1,17 +1,20 @@
 //! From a reply to an HTTP answer: text or JSON, status and headers.
 
 use super::batch::Child;
+use super::live::Events;
 use super::refusal::error;
 use super::{Refusal, Web, compat};
 use bellows_core::answer::Answer;
 use bellows_core::key::{self, RequestId};
 use bytes::Bytes;
-use http_body_util::Full;
+use http_body_util::{Either, Full};
 use hyper::header::{CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
 
-pub(super) type HttpResponse = Response<Full<Bytes>>;
+/// Whole, or what `/live` sends piece by piece.
+pub(super) type Content = Either<Full<Bytes>, Events>;
+pub(super) type HttpResponse = Response<Content>;
 
 /// Seconds after which a pending result is worth another look.
 const LOOK_AGAIN: &str = "1";
@@ -143,8 +146,13 @@ fn locate(response: &mut HttpResponse, id: RequestId) {
     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(LOOK_AGAIN));
 }
 
-fn body_of(status: StatusCode, kind: &'static str, body: String) -> HttpResponse {
-    let mut response = Response::new(Full::from(body));
+/// A body that is there.
+pub(super) fn whole(body: impl Into<Bytes>) -> Content {
+    Either::Left(Full::new(body.into()))
+}
+
+pub(super) fn body_of(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> HttpResponse {
+    let mut response = Response::new(whole(body));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response
@@ -156,8 +164,4 @@ pub(super) fn text(status: StatusCode, body: &str) -> HttpResponse {
 
 pub(super) fn json_body(status: StatusCode, json: String) -> HttpResponse {
     body_of(status, "application/json", json)
-}
-
-pub(super) fn html(body: &'static str) -> HttpResponse {
-    body_of(StatusCode::OK, "text/html; charset=utf-8", body.to_owned())
 }

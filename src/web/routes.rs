@@ -3,7 +3,7 @@
 use super::batch::Submitted;
 use super::peer::Peer;
 use super::refusal::close;
-use super::reply::{HttpResponse, Reply, Style, html, text};
+use super::reply::{HttpResponse, Reply, Style, text, whole};
 use super::upload::{Fields, Upload};
 use super::{Refusal, Web, page};
 use crate::metrics::Route;
@@ -60,13 +60,22 @@ impl Web {
         let get = matches!(head.method, Method::GET | Method::HEAD);
         let not_allowed = |allowed| head.refuse(&Refusal::MethodNotAllowed(allowed), head.json);
         match head.path.as_str() {
-            "/" if get => (Route::Page, html(page::PAGE)),
+            "/" if get => (Route::Page, page::HTML.response()),
+            "/style.css" if get => (Route::Page, page::STYLE.response()),
+            "/script.js" if get => (Route::Page, page::SCRIPT.response()),
+            "/openapi.yaml" if get => (Route::OpenApi, page::OPENAPI.response()),
+            "/live" if get => {
+                (Route::Live, self.live().unwrap_or_else(|refusal| refusal.response(head.json, &head.id)))
+            }
             "/" if head.method == Method::POST => {
                 (Route::Upload, self.upload(request, head, Fields::Named, None).await)
             }
             "/" => (Route::Page, not_allowed("GET, HEAD, POST")),
             "/healthz" if get => (Route::Healthz, text(StatusCode::OK, "ok\n")),
             "/readyz" if get => (Route::Readyz, self.readyz()),
+            "/style.css" | "/script.js" => (Route::Page, not_allowed("GET, HEAD")),
+            "/openapi.yaml" => (Route::OpenApi, not_allowed("GET, HEAD")),
+            "/live" => (Route::Live, not_allowed("GET, HEAD")),
             "/healthz" => (Route::Healthz, not_allowed("GET, HEAD")),
             "/readyz" => (Route::Readyz, not_allowed("GET, HEAD")),
             "/classify" => (Route::Classify, self.classify(request, head, "").await),
@@ -167,7 +176,7 @@ async fn gone(peer: Option<Peer>) {
 }
 
 fn hung_up() -> HttpResponse {
-    let mut response = close(Response::default());
+    let mut response = close(Response::new(whole("")));
     *response.status_mut() = StatusCode::from_u16(HUNG_UP).unwrap_or_default();
     response
 }

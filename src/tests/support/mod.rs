@@ -1,6 +1,7 @@
 //! What the integration tests share: a daemon of their own, images, and a client.
 
 pub mod client;
+pub mod contract;
 pub mod daemon;
 pub mod disk;
 pub mod images;
