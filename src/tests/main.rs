@@ -12,6 +12,7 @@ mod dependence;
 mod explain;
 mod http;
 mod model;
+mod page;
 mod pool;
 mod retire;
 mod support;

@@ -1,5 +1,6 @@
 //! What the integration tests share: a daemon of their own, images, and a client.
 
+pub mod browser;
 pub mod client;
 pub mod contract;
 pub mod daemon;
