@@ -9,6 +9,7 @@ mod contract;
 mod crash;
 mod dead_letters;
 mod dependence;
+mod documents;
 mod explain;
 mod http;
 mod model;
