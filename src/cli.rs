@@ -3,7 +3,9 @@
 pub mod check_config;
 pub mod classify;
 pub mod health;
+pub mod load;
 pub mod model;
+pub mod remote;
 pub mod run;
 
 use crate::config::{Config, ConfigArgs, Pull};
@@ -36,6 +38,8 @@ enum Command {
     Model(Configured<model::Args>),
     /// Print every effective setting with its origin
     CheckConfig(check_config::CheckConfig),
+    /// Drive a service with images in a pattern, and check every answer
+    Load(load::Load),
     /// Ask whether the service here is ready: exit 0, or 69 with the reason
     Health(health::Health),
 }
@@ -81,6 +85,7 @@ pub fn run(cli: Cli) -> Exit {
         Some(Command::Classify(Configured { config, args })) => with_model(&config, |m| classify::run(&args, m)),
         Some(Command::Model(Configured { config, args })) => with_model(&config, |m| model::run(&args, m)),
         Some(Command::CheckConfig(args)) => check_config::run(&args),
+        Some(Command::Load(args)) => load::run(&args),
         Some(Command::Health(args)) => health::run(&args),
     }
 }

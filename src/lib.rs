@@ -4,10 +4,12 @@
 
 pub mod app;
 pub mod cli;
+pub mod client;
 pub mod config;
 pub mod controller;
 pub mod edge;
 pub mod exit;
+pub mod load;
 pub mod metrics;
 pub mod model;
 pub mod sim;

@@ -9,6 +9,7 @@ mod contract;
 mod crash;
 mod dependence;
 mod http;
+mod load;
 mod model;
 mod pool;
 mod retire;
