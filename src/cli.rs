@@ -1,5 +1,6 @@
 //! The commands. One file a subcommand, wiring only.
 
+pub mod batch;
 pub mod check_config;
 pub mod classify;
 pub mod health;
@@ -38,6 +39,8 @@ enum Command {
     Model(Configured<model::Args>),
     /// Print every effective setting with its origin
     CheckConfig(check_config::CheckConfig),
+    /// Put a whole folder through a service, into a table
+    Batch(batch::Batch),
     /// Drive a service with images in a pattern, and check every answer
     Load(load::Load),
     /// Ask whether the service here is ready: exit 0, or 69 with the reason
@@ -85,6 +88,7 @@ pub fn run(cli: Cli) -> Exit {
         Some(Command::Classify(Configured { config, args })) => with_model(&config, |m| classify::run(&args, m)),
         Some(Command::Model(Configured { config, args })) => with_model(&config, |m| model::run(&args, m)),
         Some(Command::CheckConfig(args)) => check_config::run(&args),
+        Some(Command::Batch(args)) => batch::run(&args),
         Some(Command::Load(args)) => load::run(&args),
         Some(Command::Health(args)) => health::run(&args),
     }

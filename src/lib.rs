@@ -3,6 +3,7 @@
 //! core <- edge <- {web, controller, app, model} <- wiring <- cli
 
 pub mod app;
+pub mod batch;
 pub mod cli;
 pub mod client;
 pub mod config;

@@ -18,11 +18,12 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("controller", &["edge", "status", "metrics"]),
     ("client", &["edge"]),
     ("load", &["client"]),
+    ("batch", &["client", "edge"]),
     ("sim", &["app", "web", "controller", "edge", "status", "metrics"]),
     ("wiring", &["app", "web", "controller", "model", "edge", "status", "metrics", "config", "exit"]),
     (
         "cli",
-        &["wiring", "model", "edge", "status", "metrics", "config", "exit", "telemetry", "client", "load"],
+        &["wiring", "model", "edge", "status", "metrics", "config", "exit", "telemetry", "client", "load", "batch"],
     ),
 ];
 /// Modules that name concrete backends of edges.

@@ -1,5 +1,6 @@
-//! `bellows load`, against the real service and against servers that answer wrongly.
+//! `bellows load` and `bellows batch`, against the real service and against servers that answer wrongly.
 
+mod batch;
 mod liar;
 mod workload;
 
