@@ -3,6 +3,7 @@
 pub mod batch;
 pub mod check_config;
 pub mod classify;
+pub mod completions;
 pub mod health;
 pub mod load;
 pub mod model;
@@ -39,6 +40,10 @@ enum Command {
     Model(Configured<model::Args>),
     /// Print every effective setting with its origin
     CheckConfig(check_config::CheckConfig),
+    /// Print what a shell needs to complete this command line
+    Completions(completions::Completions),
+    /// Write the man pages into a folder
+    Man(completions::Man),
     /// Put a whole folder through a service, into a table
     Batch(batch::Batch),
     /// Drive a service with images in a pattern, and check every answer
@@ -89,6 +94,8 @@ pub fn run(cli: Cli) -> Exit {
         Some(Command::Model(Configured { config, args })) => with_model(&config, |m| model::run(&args, m)),
         Some(Command::CheckConfig(args)) => check_config::run(&args),
         Some(Command::Batch(args)) => batch::run(&args),
+        Some(Command::Completions(args)) => completions::completions(&args),
+        Some(Command::Man(args)) => completions::man(&args),
         Some(Command::Load(args)) => load::run(&args),
         Some(Command::Health(args)) => health::run(&args),
     }

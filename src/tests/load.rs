@@ -2,6 +2,7 @@
 
 mod batch;
 mod liar;
+mod shells;
 mod workload;
 
 use crate::support::images;
