@@ -5,10 +5,13 @@ pub mod check_config;
 pub mod classify;
 pub mod completions;
 pub mod health;
+mod http;
 pub mod load;
 pub mod model;
+pub mod pause;
 pub mod remote;
 pub mod run;
+pub mod why;
 
 use crate::config::{Config, ConfigArgs, Pull};
 use crate::exit::Exit;
@@ -50,6 +53,12 @@ enum Command {
     Load(load::Load),
     /// Ask whether the service here is ready: exit 0, or 69 with the reason
     Health(health::Health),
+    /// Say in plain words what the pool did and why, or draw it
+    Why(why::Why),
+    /// Let the pool stand still: nothing is launched or ended until `bellows resume`
+    Pause(pause::Pause),
+    /// Let the pool follow the queue again
+    Resume(pause::Resume),
 }
 
 /// A command's own arguments, and where its settings come from.
@@ -61,14 +70,19 @@ struct Configured<A: Args> {
     args: A,
 }
 
+/// The configuration; where it makes no sense that is said.
+fn load(config: &ConfigArgs) -> Result<Config, Exit> {
+    Config::load(&config.sources()).map(|loaded| loaded.config).map_err(|e| {
+        eprintln!("{e}");
+        Exit::Configuration
+    })
+}
+
 /// Runs a command that needs the model only; which says how it went.
 fn with_model(config: &ConfigArgs, run: impl FnOnce(&ModelSettings) -> crate::model::Result<Exit>) -> Exit {
-    let config = match Config::load(&config.sources()) {
-        Ok(loaded) => loaded.config,
-        Err(e) => {
-            eprintln!("{e}");
-            return Exit::Configuration;
-        }
+    let config = match load(config) {
+        Ok(config) => config,
+        Err(exit) => return exit,
     };
     telemetry::init(config.log.format, &config.log.level);
     let pull = if config.model.pull == Pull::Never { PullPolicy::Never } else { PullPolicy::Missing };
@@ -98,6 +112,9 @@ pub fn run(cli: Cli) -> Exit {
         Some(Command::Man(args)) => completions::man(&args),
         Some(Command::Load(args)) => load::run(&args),
         Some(Command::Health(args)) => health::run(&args),
+        Some(Command::Why(args)) => why::run(&args),
+        Some(Command::Pause(args)) => pause::pause(&args),
+        Some(Command::Resume(args)) => pause::resume(&args),
     }
 }
 

@@ -1,10 +1,14 @@
 //! What this process knows of its own health and of the pool, as the probes, the page and admission read it: cached,
 //! so that no probe costs a call.
 
-use bellows_core::admission::Capacity;
+mod outstanding;
+
+use bellows_core::admission::{Admission, Capacity, admit};
 use bellows_core::control::Pause;
+use bellows_core::key::RequestId;
 use bellows_core::ledger::Ledger;
 use bellows_core::pool::Life;
+use outstanding::Outstanding;
 use serde::Serialize;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -62,10 +66,8 @@ pub struct Member {
 /// What uploads are judged by: the backlog as it was last read, and how fast it is worked off.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Backlog {
-    /// Requests that waited or were worked on when the counters were read, and how many this process had accepted by
-    /// then: those accepted since count on top.
+    /// Requests that waited or were worked on when the counters were read. Images that have come since count on top.
     pub waiting: u64,
-    pub accepted: u64,
     /// Above this an upload is refused; none: nothing is known yet, and nobody is refused.
     pub most: Option<u64>,
     pub capacity: Capacity,
@@ -82,7 +84,12 @@ pub struct Status {
     queue_read: Mutex<Instant>,
     pool: Mutex<Arc<Pool>>,
     ledger: Mutex<Ledger>,
-    backlog: Mutex<Backlog>,
+    /// With how many were sent by then.
+    backlog: Mutex<(Backlog, u64)>,
+    outstanding: Mutex<Outstanding>,
+    /// Images that were accepted or are on their way into the queue, and those of them that may be in it.
+    come: AtomicU64,
+    sent: AtomicU64,
     accepted: AtomicU64,
     answered: AtomicU64,
     submitted: Notify,
@@ -104,21 +111,53 @@ impl Status {
             pool: Mutex::default(),
             ledger: Mutex::new(Ledger::new(REMEMBERED)),
             backlog: Mutex::default(),
+            outstanding: Mutex::default(),
+            come: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
             accepted: AtomicU64::new(0),
             answered: AtomicU64::new(0),
             submitted: Notify::new(),
         }
     }
 
-    /// An image was accepted here: wakes the controller.
-    pub fn accepted(&self) {
-        self.accepted.fetch_add(1, Ordering::Relaxed);
-        self.submitted.notify_one();
+    /// Whether so many `more` images may come in; else after how many seconds to come again.
+    pub fn admit(&self, more: u64) -> Result<(), u64> {
+        let (backlog, sent) = *lock(&self.backlog);
+        let Some(most) = backlog.most else { return Ok(()) };
+        let since = self.come.load(Ordering::Relaxed).saturating_sub(sent);
+        let waiting = backlog.waiting.saturating_add(since);
+        match admit(waiting, more, most, &backlog.capacity) {
+            Admission::Take => Ok(()),
+            Admission::Refuse { retry_after } => Err(retry_after),
+        }
     }
 
-    /// An answer came.
-    pub fn answered(&self) {
+    /// An image is on its way into the queue: it counts as waiting from now on.
+    pub fn entering(self: &Arc<Status>, id: RequestId) -> Entering {
+        self.come.fetch_add(1, Ordering::Relaxed);
+        lock(&self.outstanding).begun(id);
+        Entering { id, status: Arc::clone(self), way: Way::Coming }
+    }
+
+    /// An answer came as a message.
+    pub fn answered(&self, id: RequestId) {
         self.answered.fetch_add(1, Ordering::Relaxed);
+        self.answer_was_seen(id);
+    }
+
+    /// There is an answer to this request.
+    pub fn answer_was_seen(&self, id: RequestId) {
+        lock(&self.outstanding).ended(id);
+    }
+
+    /// The queue of requests held nothing at this moment.
+    pub fn queue_was_empty(&self, moment: Instant) {
+        lock(&self.outstanding).none_before(moment);
+    }
+
+    /// Age of the oldest request that this process has accepted and that is not answered; zero where there is none.
+    pub fn oldest_age(&self) -> Duration {
+        lock(&self.outstanding).oldest().map(|at| at.elapsed()).unwrap_or_default()
     }
 
     /// Images accepted and answers received by this process since its start.
@@ -136,8 +175,11 @@ impl Status {
         lock(&self.ledger)
     }
 
+    /// Whoever was sent before this may be in the counters that were read, and does not count on top: nobody is counted
+    /// twice, and so nobody refused for whom there is room. Those who were on their way and came too late for the
+    /// counters are missed until these are read again.
     pub fn set_backlog(&self, backlog: Backlog) {
-        *lock(&self.backlog) = backlog;
+        *lock(&self.backlog) = (backlog, self.sent.load(Ordering::Relaxed));
     }
 
     pub fn drain(&self) {
@@ -159,6 +201,12 @@ impl Status {
 
     pub fn set_free(&self, bytes: u64) {
         self.free.store(bytes, Ordering::Relaxed);
+    }
+
+    /// So many bytes are about to be written: they count from now on, not only when the disk is looked at again.
+    pub fn fills(&self, bytes: u64) {
+        // counts down from what was seen last; where nothing was seen there is no end to it
+        let _ = self.free.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |free| Some(free.saturating_sub(bytes)));
     }
 
     pub fn queue_was_read(&self) {
@@ -193,6 +241,53 @@ impl Status {
     }
 }
 
+/// An image between the door and the queue. Dropped, it did not come in.
+#[derive(Debug)]
+pub struct Entering {
+    id: RequestId,
+    status: Arc<Status>,
+    way: Way,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Coming,
+    Sent,
+    Accepted,
+}
+
+impl Entering {
+    /// From here on it may be in the queue.
+    pub fn sent(&mut self) {
+        if self.way == Way::Coming {
+            self.way = Way::Sent;
+            self.status.sent.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// It is in the queue: wakes the controller.
+    pub fn accepted(mut self) {
+        self.sent();
+        self.way = Way::Accepted;
+        lock(&self.status.outstanding).accepted(self.id, Instant::now());
+        self.status.accepted.fetch_add(1, Ordering::Relaxed);
+        self.status.submitted.notify_one();
+    }
+}
+
+impl Drop for Entering {
+    fn drop(&mut self) {
+        if self.way == Way::Accepted {
+            return;
+        }
+        if self.way == Way::Sent {
+            self.status.sent.fetch_sub(1, Ordering::Relaxed);
+        }
+        self.status.come.fetch_sub(1, Ordering::Relaxed);
+        lock(&self.status.outstanding).ended(self.id);
+    }
+}
+
 impl std::fmt::Display for NotReady {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -217,6 +312,10 @@ mod tests {
         status.set_model(None);
         status.set_free(99);
         assert_eq!(status.ready(), Err(NotReady::DiskLow { free: 99, floor: 100 }));
+        status.set_free(130);
+        assert_eq!(status.ready(), Ok(()));
+        status.fills(31);
+        assert_eq!(status.ready(), Err(NotReady::DiskLow { free: 99, floor: 100 }));
         status.set_free(100);
         tokio::time::advance(UNREAD + Duration::from_secs(1)).await;
         assert!(matches!(status.ready(), Err(NotReady::QueueUnread(_))));
@@ -224,5 +323,56 @@ mod tests {
         assert_eq!(status.ready(), Ok(()));
         status.drain();
         assert_eq!(status.ready(), Err(NotReady::Draining));
+    }
+
+    fn id(n: u128) -> RequestId {
+        RequestId(uuid::Uuid::from_u128(n))
+    }
+
+    #[test]
+    fn a_full_backlog_is_told_with_a_time_to_come_again() {
+        let status = Arc::new(Status::new(0));
+        assert_eq!(status.admit(u64::MAX), Ok(()), "nothing is known yet");
+        let capacity = Capacity { ready: 1, max: 1, slots: 1, service: Duration::from_secs(1), ..Capacity::default() };
+        let read = |waiting| status.set_backlog(Backlog { waiting, most: Some(1000), capacity });
+        read(998);
+        let entering = [status.entering(id(1)), status.entering(id(2))];
+        assert_eq!(status.admit(5), Err(5), "who is on the way in counts");
+        for entering in entering {
+            entering.accepted();
+        }
+        assert_eq!(status.admit(5), Err(5), "who came in since counts");
+        let mut sent = status.entering(id(3));
+        sent.sent();
+        read(999);
+        sent.accepted();
+        assert_eq!(status.admit(5), Ok(()), "who may be among those counted counts once");
+        let late = status.entering(id(4));
+        read(999);
+        assert_eq!(status.admit(5), Err(5), "who comes only now is not among them");
+        drop(late);
+        let mut failed = status.entering(id(5));
+        failed.sent();
+        drop(failed);
+        assert_eq!(status.admit(5), Ok(()), "who did not come in does not count");
+        assert_eq!(status.traffic(), (3, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_oldest_request_ages_until_its_answer_is_seen() {
+        let (status, second) = (Arc::new(Status::new(0)), Duration::from_secs(1));
+        drop(status.entering(id(1)));
+        let late = status.entering(id(2));
+        tokio::time::advance(second).await;
+        assert_eq!(status.oldest_age(), Duration::ZERO);
+        status.entering(id(3)).accepted();
+        tokio::time::advance(second).await;
+        late.accepted();
+        tokio::time::advance(second).await;
+        assert_eq!(status.oldest_age(), second * 2);
+        status.answered(id(3));
+        assert_eq!(status.oldest_age(), second);
+        status.queue_was_empty(Instant::now());
+        assert_eq!(status.oldest_age(), Duration::ZERO);
     }
 }

@@ -4,6 +4,7 @@
 
 mod batch;
 mod compat;
+mod inspect;
 mod page;
 mod peer;
 mod refusal;

@@ -72,12 +72,13 @@ impl Local {
             terminate_requests: relaxed("terminate_request.db", "terminate_request_queue")?,
             notices: relaxed("terminate_confirm.db", "terminate_confirm_queue")?,
             input: bucket("input")?,
-            output: bucket("output")?,
+            output: bucket(OUTPUT)?,
         })
     }
 }
 
 const RESPONSES: &str = "response_queue";
+const OUTPUT: &str = "output";
 
 /// The local system: web tier and controller here, app tier in child processes.
 pub fn web(config: &Config, args: &ConfigArgs) -> Ended {
@@ -181,6 +182,22 @@ pub fn app(config: &Config) -> Ended {
         host.spawn("intake", app::run(edges, settings));
         Ok(exit_of(host.ended().await))
     })
+}
+
+/// The output bucket, for commands beside the service. Makes nothing: where there is none nobody has ever run.
+pub fn output_bucket(config: &Config) -> Result<Bucket, Box<dyn Error>> {
+    if !config.is_local() {
+        return Err("backend = \"aws\" is not part of this build; expected \"local\"".into());
+    }
+    let (state, folder) = (config.state_dir(), config.state_dir().join(OUTPUT));
+    if !folder.is_dir() {
+        let state = state.display();
+        return Err(
+            format!("no bellows has run with the state folder {state}; name its own with --state-dir DIR").into()
+        );
+    }
+    let opened = bucket::local::Bucket::open(folder, Clock::System);
+    Ok(Bucket::Local(opened.map_err(|e| format!("the state folder {} cannot be used: {}", state.display(), e.detail))?))
 }
 
 fn exit_of(ending: Ending) -> Exit {

@@ -12,8 +12,9 @@ use bellows_core::worker::{Delivered, Effect, End, Event, JobId, Worker};
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 /// After a failed receive.
@@ -47,7 +48,8 @@ struct Intake {
 
 /// What steers the task that looks for terminate requests.
 struct Looks {
-    wanted: watch::Sender<bool>,
+    /// Whether the worker would take a request now. Only ever looked at: nobody waits for its change.
+    wanted: Arc<AtomicBool>,
     empty: Arc<Notify>,
     orders: mpsc::Sender<Order>,
 }
@@ -76,9 +78,9 @@ pub async fn run(edges: Edges, settings: Settings) {
 
 /// Starts looking for terminate requests: what steers that, what it tells, and its end.
 fn look(app: &App) -> (Looks, mpsc::Receiver<Event>, oneshot::Receiver<()>) {
-    let ((wanted, want), empty) = (watch::channel(true), Arc::new(Notify::new()));
+    let (wanted, empty) = (Arc::new(AtomicBool::new(true)), Arc::new(Notify::new()));
     let ((orders, order), (events, told)) = (mpsc::channel(ORDERS), mpsc::channel(1));
-    let looking = Looking { app: app.clone(), wanted: want, empty: empty.clone(), events, orders: order };
+    let looking = Looking { app: app.clone(), wanted: wanted.clone(), empty: empty.clone(), events, orders: order };
     let (ended, over) = oneshot::channel();
     app.edges.host.spawn("terminate-look", async move {
         looking.run().await;
@@ -224,7 +226,7 @@ impl Intake {
                 Effect::GiveRequestBack => self.order(Order::GiveBack),
             }
         }
-        self.looking.wanted.send_if_modified(|wanted| std::mem::replace(wanted, self.worker.looks()) != *wanted);
+        self.looking.wanted.store(self.worker.looks(), Ordering::Relaxed);
         end
     }
 }

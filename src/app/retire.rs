@@ -11,8 +11,9 @@ use bellows_core::message::{self, Confirm, Notice, Parsed, TerminateRequest, VER
 use bellows_core::retire::{Looks, Unrenewed, Verdict, judge};
 use bellows_core::worker::Event;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 /// SQS's short poll asks only some of its servers: a look waits.
@@ -38,7 +39,7 @@ pub(super) enum Order {
 pub(super) struct Looking {
     pub(super) app: App,
     /// Whether the worker would take a request now.
-    pub(super) wanted: watch::Receiver<bool>,
+    pub(super) wanted: Arc<AtomicBool>,
     /// A receive of work was empty.
     pub(super) empty: Arc<Notify>,
     pub(super) events: mpsc::Sender<Event>,
@@ -67,7 +68,7 @@ impl Looking {
                 () = tokio::time::sleep(due) => {}
             }
             looks.looked(self.app.now());
-            if *self.wanted.borrow() {
+            if self.wanted.load(Ordering::Relaxed) {
                 self.look().await?;
             }
             if self.app.now() >= leader_due {

@@ -1,17 +1,17 @@
 //! `bellows health`: exit 0 where an upload would be accepted now, else 69 and why. For container health checks and
 //! service managers: no HTTP client needed.
 
+use super::http::{Answer, Get};
+use super::load;
 use crate::config::{Config, ConfigArgs, Role};
 use crate::exit::Exit;
 use std::fs::{File, TryLockError};
-use std::io::{ErrorKind, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
-use tokio::time::Instant;
 
 /// A readiness answer is a line; more is somebody else's.
-const MAX_ANSWER: u64 = 64 * 1024;
+const MAX_ANSWER: usize = 64 * 1024;
 /// A server that does not answer within this is not ready.
 const DEADLINE: Duration = Duration::from_secs(5);
 
@@ -24,12 +24,9 @@ pub struct Health {
 
 /// Asks the service, or looks whether the app process lives.
 pub fn run(args: &Health) -> Exit {
-    let config = match Config::load(&args.config.sources()) {
-        Ok(loaded) => loaded.config,
-        Err(error) => {
-            eprintln!("{error}");
-            return Exit::Configuration;
-        }
+    let config = match load(&args.config) {
+        Ok(config) => config,
+        Err(exit) => return exit,
     };
     let health = match config.role {
         Role::Web => ready(config.web.listen.0, DEADLINE),
@@ -58,21 +55,10 @@ fn worker(config: &Config) -> Result<String, String> {
 
 /// What `/readyz` of the server at `listen` says: its text where that is 200, else why not.
 pub fn ready(listen: SocketAddr, limit: Duration) -> Result<String, String> {
-    if listen.port() == 0 {
-        return Err("web.listen has port 0: nobody but the server knows which port it got".into());
-    }
-    let address = reachable(listen);
-    let answer = ask(address, limit).map_err(|e| match e.kind() {
-        ErrorKind::ConnectionRefused => format!("nothing listens on {address}; `bellows run` starts the service"),
-        ErrorKind::TimedOut | ErrorKind::WouldBlock => {
-            format!("no answer from http://{address}/readyz within {} s", limit.as_secs_f64())
-        }
-        _ => format!("http://{address}/readyz: {e}"),
-    })?;
-    let (status, text) = parse(&answer).ok_or_else(|| format!("what listens on {address} does not speak HTTP"))?;
-    let text = if text.is_empty() { "no reason given" } else { text };
+    let Answer { status, body } = Get { listen, key: "web.listen", path: "/readyz", limit, most: MAX_ANSWER }.ask()?;
+    let text = if body.is_empty() { "no reason given".into() } else { body };
     match status {
-        200 => Ok(text.into()),
+        200 => Ok(text),
         _ => Err(format!("not ready: {text}")),
     }
 }
@@ -90,50 +76,10 @@ pub fn holds_lock(lock: &Path) -> Result<String, String> {
     }
 }
 
-/// Where a server that listens on every address is reached from here.
-fn reachable(listen: SocketAddr) -> SocketAddr {
-    let ip = match listen.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    SocketAddr::new(ip, listen.port())
-}
-
-/// One GET, as HTTP/1.0 so that the answer comes unchunked and the server closes; at most `limit` for the whole.
-fn ask(address: SocketAddr, limit: Duration) -> std::io::Result<Vec<u8>> {
-    let end = Instant::now() + limit;
-    let left = || Some(end.saturating_duration_since(Instant::now())).filter(|left| !left.is_zero());
-    let mut stream = TcpStream::connect_timeout(&address, limit)?;
-    stream.set_write_timeout(Some(limit))?;
-    // in one piece: a server may answer and close as soon as it has read some of it
-    stream.write_all(format!("GET /readyz HTTP/1.0\r\nHost: {address}\r\nAccept: text/plain\r\n\r\n").as_bytes())?;
-    let mut answer = Vec::new();
-    let mut part = [0; 4096];
-    while (answer.len() as u64) < MAX_ANSWER {
-        stream.set_read_timeout(Some(left().ok_or(ErrorKind::TimedOut)?))?;
-        match stream.read(&mut part) {
-            Ok(0) => break,
-            Ok(n) => answer.extend_from_slice(&part[..n]),
-            Err(e) if e.kind() == ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
-        }
-    }
-    Ok(answer)
-}
-
-/// Status and body of an answer.
-fn parse(answer: &[u8]) -> Option<(u16, &str)> {
-    let text = std::str::from_utf8(answer).ok()?;
-    let (head, body) = text.split_once("\r\n\r\n")?;
-    let mut words = head.lines().next()?.split(' ');
-    words.next()?.strip_prefix("HTTP/1.")?;
-    Some((words.next()?.parse().ok()?, body.trim()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::{Read, Write};
     use std::net::TcpListener;
 
     /// Long enough for a busy machine, and short for the one case that waits for it.
@@ -173,13 +119,6 @@ mod tests {
         let slow = server("HTTP/1.1 200 OK\r\n", true);
         assert_eq!(ready(slow, SHORT), Err(format!("no answer from http://{slow}/readyz within 0.3 s")));
         assert!(ready("127.0.0.1:0".parse().unwrap(), LIMIT).unwrap_err().contains("port 0"));
-    }
-
-    #[test]
-    fn every_address_is_reached_by_loopback() {
-        assert_eq!(reachable("0.0.0.0:3".parse().unwrap()).to_string(), "127.0.0.1:3");
-        assert_eq!(reachable("[::]:3".parse().unwrap()).to_string(), "[::1]:3");
-        assert_eq!(reachable("10.1.2.3:3".parse().unwrap()).to_string(), "10.1.2.3:3");
     }
 
     #[test]

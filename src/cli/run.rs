@@ -1,17 +1,15 @@
 //! `bellows run`: the daemon. The role decides what is wired.
 
-use crate::config::{Backend, Config, ConfigArgs, Loaded, Role};
+use super::load;
+use crate::config::{Backend, ConfigArgs, Role};
 use crate::exit::Exit;
 use crate::{telemetry, wiring};
 
 /// Loads the configuration and runs the role until it ends.
 pub fn run(args: &ConfigArgs) -> Exit {
-    let Loaded { config, .. } = match Config::load(&args.sources()) {
-        Ok(loaded) => loaded,
-        Err(e) => {
-            eprintln!("{e}");
-            return Exit::Configuration;
-        }
+    let config = match load(args) {
+        Ok(config) => config,
+        Err(exit) => return exit,
     };
     telemetry::init(config.log.format, &config.log.level);
     for warning in config.warnings() {

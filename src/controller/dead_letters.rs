@@ -9,22 +9,32 @@ use bellows_core::answer::{Answer, Reason};
 use bellows_core::key;
 use bellows_core::message::{self, Parsed, Request, Response};
 use bytes::Bytes;
+use futures_util::future::join_all;
 use serde_json::json;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
+/// Longest work of a round: what is left is answered in the next.
+const LONGEST: Duration = Duration::from_secs(2);
+
 impl Context {
+    /// Until there are none, or the round has taken long enough: the pool waits meanwhile.
     pub(super) async fn answer_dead_letters(&self) {
         let never = CancellationToken::new();
-        match self.edges.dead.receive(BATCH, Duration::ZERO, &never).await {
-            Ok(deliveries) => {
-                for delivery in deliveries {
-                    if let Err(e) = self.answer_dead_letter(&delivery).await {
-                        tracing::warn!(error = %e, "a dead letter is answered later");
-                    }
+        let until = self.now() + LONGEST;
+        while self.now() < until {
+            let deliveries = match self.edges.dead.receive(BATCH, Duration::ZERO, &never).await {
+                Ok(deliveries) => deliveries,
+                Err(e) => return tracing::warn!(error = %e, "dead letters cannot be read"),
+            };
+            if deliveries.is_empty() {
+                return;
+            }
+            for answered in join_all(deliveries.iter().map(|delivery| self.answer_dead_letter(delivery))).await {
+                if let Err(e) = answered {
+                    tracing::warn!(error = %e, "a dead letter is answered later");
                 }
             }
-            Err(e) => tracing::warn!(error = %e, "dead letters cannot be read"),
         }
     }
 
@@ -49,6 +59,7 @@ impl Context {
         let record_key = key::dead(&name);
         edge::retry(&self.edges.host, || self.edges.output.put(&record_key, record.clone())).await?;
         self.edges.dead.delete(&delivery.receipt).await?;
+        self.metrics.queue_deleted(Name::Dead, 1);
         self.metrics.dead_lettered();
         tracing::error!(request_id = name, "a request was given up");
         Ok(())
@@ -69,9 +80,11 @@ impl Context {
         };
         if !reply_to.is_empty()
             && let Ok(body) = message::encode(&Response::new(answer, 0.0))
-            && let Err(e) = self.edges.responses.send(body).await
         {
-            tracing::warn!(error = %e, "a response was not sent: the waiter finds the result object");
+            match self.edges.responses.send(body).await {
+                Ok(()) => self.metrics.queue_sent(Name::Response, 1),
+                Err(e) => tracing::warn!(error = %e, "a response was not sent: the waiter finds the result object"),
+            }
         }
         Ok(())
     }

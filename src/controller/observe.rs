@@ -57,11 +57,14 @@ impl Context {
 impl Lead {
     pub(super) async fn read_queues(&mut self) {
         let started = self.cx.now();
-        let (accepted, _) = self.cx.status.traffic();
         let depths = self.cx.read_depths().await;
-        if let Some(Depth { visible, in_flight, delayed }) = depths.requests {
+        if let Some(depth) = depths.requests {
+            let Depth { visible, in_flight, delayed } = depth;
             self.counters = Some((Counters { visible, in_flight, delayed }, started));
-            self.note_backlog(accepted, visible.saturating_add(in_flight).saturating_add(delayed));
+            if depth == Depth::default() {
+                self.cx.status.queue_was_empty(self.cx.started + started);
+            }
+            self.note_backlog(visible.saturating_add(in_flight).saturating_add(delayed));
         }
         self.requests.counted(depths.terminate_requests);
         if depths.dead > 0 {

@@ -12,7 +12,7 @@ impl Lead {
     pub(super) fn record(&self, decision: &Decision, done: Actions) {
         let mut ledger = self.cx.status.ledger();
         let entry = ledger.decided(self.cx.edges.host.clock.now(), decision, done);
-        if entry.is_interesting() {
+        if entry.is_interesting() && entry.repeats == 0 {
             tracing::info!(decision.seq = entry.seq, "{}", entry.words());
         }
     }
@@ -21,8 +21,8 @@ impl Lead {
         self.roster.live(&self.leader.control().intents, self.cx.now())
     }
 
-    /// The backlog as uploads are judged by. `accepted`: what this process had accepted before the counters were read.
-    pub(super) fn note_backlog(&self, accepted: u64, waiting: u64) {
+    /// The backlog as uploads are judged by.
+    pub(super) fn note_backlog(&self, waiting: u64) {
         let (settings, live) = (&self.cx.settings, self.live());
         let capacity = Capacity {
             ready: live.ready,
@@ -33,7 +33,7 @@ impl Lead {
             boot: self.meter.boot(),
         };
         let most = Some(max_backlog(settings.max_backlog, settings.web_wait, &capacity));
-        self.cx.status.set_backlog(Backlog { waiting, accepted, most, capacity });
+        self.cx.status.set_backlog(Backlog { waiting, most, capacity });
     }
 
     pub(super) fn publish(&self) {

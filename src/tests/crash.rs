@@ -124,6 +124,72 @@ fn twenty_kills_and_a_stopped_process_lose_nothing() {
     check_nothing_is_left(dir.path());
 }
 
+/// What a worker does in the instant before its result is stored no random kill is sure to meet: here it cannot store.
+#[test]
+fn a_request_stays_until_its_result_is_stored() {
+    let dir = tempfile::tempdir().unwrap();
+    let results = dir.path().join("output/results");
+    std::fs::create_dir_all(results.parent().unwrap()).unwrap();
+    std::fs::write(&results, "in the way of a folder").unwrap();
+    let short = Options::new(dir.path()).set("queue.visibility=3s").set("queue.heartbeat=1s");
+    let daemon = short.set("pool.min_instances=2").start_warm(2);
+    let ids: Vec<String> = (0..4).map(|n| send(&daemon, n)).collect();
+    eventually("each was classified and could not be stored", Duration::from_secs(30), || {
+        ids.iter().all(|id| daemon.printed().lines().any(|line| line.contains(id) && line.contains("failed for now")))
+    });
+    for worker in daemon.workers() {
+        signal(worker, Signal::KILL);
+    }
+    std::fs::remove_file(&results).unwrap();
+    answered(&daemon, &ids);
+}
+
+/// Between the image and its message an upload is nobody's yet: who is told that it is accepted there is told too much.
+#[test]
+fn nobody_is_told_of_an_upload_before_its_message_is_durable() {
+    let dir = tempfile::tempdir().unwrap();
+    let daemon = Options::new(dir.path()).set("pool.min_instances=2").start_warm(2);
+    // nothing is sent while another process holds the queue
+    let queue = rusqlite::Connection::open(dir.path().join("queues/request.db")).unwrap();
+    queue.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let told = AtomicBool::new(false);
+    let ids = std::thread::scope(|scope| {
+        let upload = scope.spawn(|| {
+            let id = send(&daemon, 0);
+            told.store(true, Ordering::Relaxed);
+            id
+        });
+        eventually("its image is stored", Duration::from_secs(10), || {
+            let folders = std::fs::read_dir(dir.path().join("input")).unwrap().map(|e| e.unwrap().file_name());
+            folders.into_iter().any(|name| !name.to_string_lossy().starts_with('.'))
+        });
+        std::thread::sleep(Duration::from_secs(1));
+        let early = told.load(Ordering::Relaxed);
+        queue.execute_batch("COMMIT").unwrap();
+        assert!(!early, "accepted while its message was in no queue");
+        [upload.join().unwrap()]
+    });
+    answered(&daemon, &ids);
+}
+
+/// Uploads a numbered image and does not wait for its label: the id it was accepted under.
+fn send(daemon: &Daemon, n: u32) -> String {
+    let (image, file) = (images::numbered(n).0, format!("{n}.png"));
+    let headers = [("accept", "application/json"), ("prefer", "respond-async")];
+    let answer = Client::new().post(&format!("{}/", daemon.url), &[("myfile", &file, &image)], &headers).unwrap();
+    assert_eq!(answer.status, 202, "{answer:?}");
+    answer.json()["request_id"].as_str().unwrap().to_owned()
+}
+
+/// Each gets its one right result.
+fn answered(daemon: &Daemon, ids: &[String]) {
+    let client = Client::new();
+    eventually("all have their results", Duration::from_secs(60), || {
+        ids.iter().all(|id| client.get(&format!("{}/results/{id}", daemon.url)).is_ok_and(|a| a.status == 200))
+    });
+    check_accepted(daemon, &ids.iter().cloned().collect());
+}
+
 /// One client: posts numbered images until it is told to stop. Broken connections are part of the test.
 fn upload(url: &str, next: &AtomicU32, over: &AtomicBool) {
     let client = Client::new();

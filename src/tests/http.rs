@@ -1,8 +1,11 @@
 //! The HTTP contract, against the real program: every spelling, every error, connections of every kind.
 
+mod admission;
 mod batches;
 mod connections;
 mod drain;
+mod full;
+mod hundred;
 mod names;
 mod observed;
 mod refusals;

@@ -7,7 +7,9 @@
 
 mod contract;
 mod crash;
+mod dead_letters;
 mod dependence;
+mod explain;
 mod http;
 mod load;
 mod model;

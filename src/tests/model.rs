@@ -1,6 +1,6 @@
 //! Models: fetched, damaged, loaded, and held against the Python pipeline.
 
-mod agreement;
+pub mod agreement;
 mod download;
 mod pull;
 mod real;

@@ -3,6 +3,7 @@
 use super::submit::{Image, Ticket, Waited};
 use super::{Refusal, Web};
 use crate::edge;
+use crate::status::Entering;
 use bellows_core::answer::{Answer, Failed};
 use bellows_core::image;
 use bellows_core::key::{self, RequestId};
@@ -51,28 +52,40 @@ pub(super) struct BatchChild {
     pub(super) refused: Option<Failed>,
 }
 
-/// An image with its id, and why it is refused if it is.
-type Judged = (RequestId, Option<Refusal>, Image);
+/// An image with its id, on its way in unless it is refused.
+struct Judged {
+    id: RequestId,
+    entering: Result<Entering, Refusal>,
+    image: Image,
+}
 
 fn not_read(image: &Image) -> Option<Refusal> {
     image::sniff(&image.bytes).refused().map(|(reason, message)| Refusal::NotRead(reason, message))
 }
 
 impl Web {
-    /// Submits all images of an upload at once, several of them under a batch id. What is no image is neither stored
-    /// nor sent. `client_id`: how the client knows this upload.
+    /// Submits all images of an upload at once, several of them under a batch id; none where the backlog has filled
+    /// while it was read. What is no image is neither stored nor sent. `client_id`: how the client knows this upload.
     pub(super) async fn submit_all(
         &self,
         images: Vec<Image>,
         client_id: &str,
     ) -> Result<(Option<RequestId>, Vec<Submitted>), Refusal> {
-        let judged: Vec<Judged> = images.into_iter().map(|image| (self.new_id(), not_read(&image), image)).collect();
+        let images: Vec<_> = images.into_iter().map(|image| (not_read(&image), image)).collect();
+        // how many there are is known only now
+        self.has_room(images.iter().filter(|(refusal, _)| refusal.is_none()).count())?;
+        let judge = |(refusal, image): (Option<Refusal>, Image)| {
+            let id = self.new_id();
+            let entering = refusal.map_or_else(|| Ok(self.0.status.entering(id)), Err);
+            Judged { id, entering, image }
+        };
+        let judged: Vec<Judged> = images.into_iter().map(judge).collect();
         let batch = if judged.len() > 1 { Some(self.record(&judged).await?) } else { None };
-        let submits = judged.into_iter().map(|(id, refusal, image)| async move {
+        let submits = judged.into_iter().map(|Judged { id, entering, image }| async move {
             let file = image.file.clone();
-            let ticket = match refusal {
-                Some(refusal) => Err(refusal),
-                None => self.submit(id, image, client_id).await,
+            let ticket = match entering {
+                Err(refusal) => Err(refusal),
+                Ok(entering) => self.submit(id, entering, image, client_id).await,
             };
             Submitted { id, file, ticket }
         });
@@ -87,10 +100,10 @@ impl Web {
     /// Writes the batch object, before any child is sent.
     async fn record(&self, judged: &[Judged]) -> Result<RequestId, Refusal> {
         let id = self.new_id();
-        let children = judged.iter().map(|(request_id, refusal, image)| BatchChild {
-            request_id: *request_id,
+        let children = judged.iter().map(|Judged { id, entering, image }| BatchChild {
+            request_id: *id,
             file: image.file.clone(),
-            refused: refusal.as_ref().map(|refusal| refusal.failed(*request_id, &image.file)),
+            refused: entering.as_ref().err().map(|refusal| refusal.failed(*id, &image.file)),
         });
         let body = Bytes::from(serde_json::to_vec(&Batch { children: children.collect() }).unwrap_or_default());
         let edges = &self.0.edges;

@@ -8,7 +8,7 @@ use hyper::{Response, StatusCode};
 use serde::Serialize;
 
 /// Seconds after which what is wrong here for a moment may be right again.
-const TRY_AGAIN: &str = "5";
+const TRY_AGAIN: u64 = 5;
 
 /// Why a request is not served. One variant a stable code.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +31,11 @@ pub enum Refusal {
     },
     Draining,
     ModelLoading(String),
+    /// Too many images wait already.
+    BacklogFull {
+        /// Whole seconds after which some of them are answered.
+        retry_after: u64,
+    },
     /// Too many uploads at once for the memory set aside.
     Busy,
     StorageUnavailable,
@@ -78,6 +83,7 @@ impl Refusal {
             Refusal::TooManyFiles { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too-many-files"),
             Refusal::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
             Refusal::ModelLoading(_) => (StatusCode::SERVICE_UNAVAILABLE, "model-loading"),
+            Refusal::BacklogFull { .. } => (StatusCode::TOO_MANY_REQUESTS, "backlog-full"),
             Refusal::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
             Refusal::StorageUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "storage-unavailable"),
             Refusal::DiskLow => (StatusCode::INSUFFICIENT_STORAGE, "disk-low"),
@@ -102,6 +108,9 @@ impl Refusal {
             Refusal::TooManyFiles { limit } => format!("the form has more than the {limit} parts accepted here"),
             Refusal::Draining => "this server is stopping; try again in a moment".into(),
             Refusal::ModelLoading(how_far) => format!("the model is not ready yet: {how_far}"),
+            Refusal::BacklogFull { retry_after } => {
+                format!("too many images wait already; try again in {retry_after} s")
+            }
             Refusal::Busy => "too many uploads at once; try again in a moment".into(),
             Refusal::StorageUnavailable => "the upload could not be stored; try again in a moment".into(),
             Refusal::DiskLow => "too little disk space is left to accept uploads".into(),
@@ -114,8 +123,10 @@ impl Refusal {
         let (status, code) = self.parts();
         let mut response = error(status, code, &self.message(), json, request_id);
         let headers = response.headers_mut();
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(RETRY_AFTER, HeaderValue::from_static(TRY_AGAIN));
+        if let Refusal::BacklogFull { retry_after } = self {
+            headers.insert(RETRY_AFTER, HeaderValue::from(*retry_after));
+        } else if status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(RETRY_AFTER, HeaderValue::from(TRY_AGAIN));
         }
         if let Refusal::MethodNotAllowed(allowed) = self {
             headers.insert(hyper::header::ALLOW, HeaderValue::from_static(allowed));

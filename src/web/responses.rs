@@ -76,7 +76,7 @@ impl Web {
                 let request_id = response.request_id;
                 let matched = self.0.waiters.deliver(response.answer);
                 self.0.metrics.response_received(matched);
-                self.0.status.answered();
+                self.0.status.answered(request_id);
                 tracing::debug!(%request_id, response.matched = matched, "answered");
                 self.deleted(queue.delete(&delivery.receipt).await)
             }

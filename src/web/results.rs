@@ -13,6 +13,7 @@ impl Web {
     /// The stored answer of an image or a batch, `Reply::Unknown` where there is no such id.
     pub(super) async fn result(&self, id: RequestId) -> Reply {
         if let Some(answer) = self.stored(id).await {
+            self.0.status.answer_was_seen(id);
             return Reply::One(Child::Answered(Box::new(answer)));
         }
         let found = async {

@@ -137,7 +137,8 @@ impl Web {
             NotReady::ModelLoading(how_far) => Refusal::ModelLoading(how_far),
             NotReady::DiskLow { .. } => Refusal::DiskLow,
             NotReady::QueueUnread(_) => Refusal::StorageUnavailable,
-        })
+        })?;
+        self.has_room(1)
     }
 
     fn readyz(&self) -> HttpResponse {

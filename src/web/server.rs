@@ -1,16 +1,15 @@
 //! The accept loop: bounded connections, deadlines, panics answered, and a drain that leaves nobody without an answer.
 
 use super::peer::Peer;
-use super::reply::{HttpResponse, json_body, text};
+use super::reply::HttpResponse;
 use super::routes::{Head, named};
 use super::{Refusal, Web, refusal};
-use crate::metrics::{Label, Metrics, Route};
-use crate::status::Status;
+use crate::metrics::{Label, Route};
 use futures_util::FutureExt;
+use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Request, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use std::convert::Infallible;
@@ -62,7 +61,7 @@ pub async fn serve(web: Web, listener: TcpListener) {
     web.drain(graceful).await;
 }
 
-/// Serves /metrics and /pool on their own listener until the host's tasks end.
+/// Serves /metrics and what else shows the inside on their own listener until the host's tasks end.
 pub async fn serve_metrics(web: Web, listener: TcpListener) {
     let limit = Arc::new(Semaphore::new(METRICS_CONNECTIONS));
     let graceful = GracefulShutdown::new();
@@ -71,8 +70,7 @@ pub async fn serve_metrics(web: Web, listener: TcpListener) {
         let (serving, watcher) = (web.clone(), graceful.watcher());
         web.0.edges.host.spawn("metrics", async move {
             let answer = move |request: Request<Incoming>| {
-                let web = &serving.0;
-                let response = metrics_route(request.uri().path(), &web.metrics, &web.status, web.waiters.len());
+                let response = serving.inspect(&request);
                 async move { response }
             };
             connection(Peer::new(stream), watcher, header_timeout, answer).await;
@@ -81,20 +79,6 @@ pub async fn serve_metrics(web: Web, listener: TcpListener) {
     })
     .await;
     let _ = tokio::time::timeout(LAST_ANSWERS, graceful.shutdown()).await;
-}
-
-fn metrics_route(path: &str, metrics: &Metrics, status: &Status, waiting: usize) -> HttpResponse {
-    match path {
-        "/metrics" => {
-            metrics.set_waiters(waiting);
-            let mut response = text(StatusCode::OK, &metrics.render());
-            let kind = hyper::header::HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-            response.headers_mut().insert(hyper::header::CONTENT_TYPE, kind);
-            response
-        }
-        "/pool" => json_body(StatusCode::OK, serde_json::to_string(&*status.pool()).unwrap_or_default()),
-        _ => text(StatusCode::NOT_FOUND, "not here; expected /metrics or /pool\n"),
-    }
 }
 
 /// Accepts connections while there are permits for them, until `stop`.

@@ -4,6 +4,7 @@ use super::waiters::Waiter;
 use super::{Refusal, Web};
 use crate::edge::{self, Kind};
 use crate::metrics::Queue as Name;
+use crate::status::Entering;
 use crate::telemetry::request_span;
 use bellows_core::answer::Answer;
 use bellows_core::key::{self, RequestId};
@@ -18,6 +19,9 @@ use tracing::Instrument;
 
 /// How often a waiter looks at its result object: a response message is a hint that may be lost.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
+
+/// What an image takes on a disk beside its own bytes, until it is answered: messages, result, label, their folders.
+const OTHER_BYTES: u64 = 32 * 1024;
 
 /// An image as it was sent, its name checked.
 #[derive(Clone, Debug)]
@@ -49,15 +53,29 @@ impl Web {
         self.0.edges.host.entropy.request_id()
     }
 
+    /// Says no where too many images wait already for so many `more`.
+    pub(super) fn has_room(&self, more: usize) -> Result<(), Refusal> {
+        if more == 0 {
+            return Ok(());
+        }
+        self.0.status.admit(more as u64).map_err(|retry_after| Refusal::BacklogFull { retry_after })
+    }
+
     /// Makes an image durable and its request known. From here on the work does not depend on the caller: one that
     /// goes away splits nothing. `client_id`: how the client knows the upload.
-    pub(super) async fn submit(&self, id: RequestId, image: Image, client_id: &str) -> Result<Ticket, Refusal> {
+    pub(super) async fn submit(
+        &self,
+        id: RequestId,
+        entering: Entering,
+        image: Image,
+        client_id: &str,
+    ) -> Result<Ticket, Refusal> {
         let waiter = self.0.waiters.register(id);
         let (accepted, outcome) = oneshot::channel();
         let (web, client_id) = (self.clone(), client_id.to_owned());
         let submit = async move {
             let (file, bytes) = (image.file.clone(), image.bytes.len());
-            let result = web.make_durable(id, image).await;
+            let result = web.make_durable(id, entering, image).await;
             match &result {
                 Ok(()) => {
                     tracing::info!(
@@ -81,7 +99,7 @@ impl Web {
         Ok(Ticket { id, waiter })
     }
 
-    async fn make_durable(&self, id: RequestId, image: Image) -> Result<(), Refusal> {
+    async fn make_durable(&self, id: RequestId, mut entering: Entering, image: Image) -> Result<(), Refusal> {
         let edges = &self.0.edges;
         let request = Request {
             v: VERSION,
@@ -92,9 +110,11 @@ impl Web {
             submitted_at: edges.host.clock.now(),
         };
         let body = message::encode(&request).map_err(|e| Refusal::NameTooLong(format!("the file name makes {e}")))?;
+        self.0.status.fills(image.bytes.len() as u64 + OTHER_BYTES);
         edge::retry(&edges.host, || edges.input.put(&request.key, image.bytes.clone()))
             .await
             .map_err(|e| refused(&e))?;
+        entering.sent();
         if let Err(e) = edge::retry(&edges.host, || edges.requests.send(body.clone())).await {
             // where the outcome is not known the message may be out: its image must stay
             if e.kind != Kind::Timeout {
@@ -106,7 +126,7 @@ impl Web {
         if let Some(barrier) = &self.0.settings.barrier {
             hold(barrier, id).await;
         }
-        self.0.status.accepted();
+        entering.accepted();
         self.0.metrics.submitted(1);
         self.0.metrics.queue_sent(Name::Request, 1);
         Ok(())
@@ -123,6 +143,7 @@ impl Web {
                 () = tokio::time::sleep_until(look) => look == until,
             };
             if let Some(answer) = self.stored(ticket.id).await {
+                self.0.status.answer_was_seen(ticket.id);
                 return Waited::Answer(Box::new(answer));
             }
             if over {

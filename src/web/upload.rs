@@ -8,6 +8,7 @@ use http_body_util::{BodyDataStream, BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
 use hyper::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE};
 use hyper::{HeaderMap, Request};
+use percent_encoding::percent_decode_str;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
@@ -25,6 +26,8 @@ const LONGEST_RESERVE: Duration = Duration::from_secs(10);
 
 /// The field names that POST / takes a file from.
 pub(super) const FIELDS: [&str; 3] = ["myfile", "file", "inputFile"];
+
+const NOT_UTF_8: &str = "the names in a form are UTF-8";
 
 /// Which form fields hold files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,7 +98,7 @@ impl Web {
             }
             check_text(part.headers())?;
             let field = part.name().unwrap_or_default().to_owned();
-            let sent_name = part.file_name().map(str::to_owned);
+            let sent_name = sent_name(&part)?;
             let is_file = FIELDS.contains(&field.as_str()) || fields == Fields::Any && sent_name.is_some();
             if !is_file {
                 continue;
@@ -112,6 +115,29 @@ impl Web {
         // an empty file among others keeps its place, and is answered as no image
         if images.iter().all(|image| image.bytes.is_empty()) { Err(Refusal::NoFile) } else { Ok((images, first)) }
     }
+}
+
+/// What a part says its file is called.
+fn sent_name(part: &multer::Field<'_>) -> Result<Option<String>, Refusal> {
+    let plain = part.file_name().map(str::to_owned);
+    if plain.is_some() {
+        return Ok(plain);
+    }
+    let disposition = part.headers().get(CONTENT_DISPOSITION).map(|value| String::from_utf8_lossy(value.as_bytes()));
+    extended_name(disposition.as_deref().unwrap_or_default())
+}
+
+/// The name in `filename*=UTF-8''…` (RFC 8187). RFC 7578 forbids it in forms, so a plain name goes before it; but there
+/// are clients that send names beyond ASCII in no other way (urllib3 before 1.25).
+fn extended_name(disposition: &str) -> Result<Option<String>, Refusal> {
+    let mut parameters = disposition.split(';').filter_map(|parameter| parameter.trim().split_once('='));
+    let Some((_, value)) = parameters.find(|(key, _)| key.trim_end().eq_ignore_ascii_case("filename*")) else {
+        return Ok(None);
+    };
+    let mut fields = value.trim().splitn(3, '\'');
+    let (charset, name) = (fields.next().unwrap_or_default(), fields.nth(1).unwrap_or_default());
+    let name = percent_decode_str(name).decode_utf8().ok().filter(|_| charset.eq_ignore_ascii_case("utf-8"));
+    name.map(|name| Some(name.into_owned())).ok_or_else(|| Refusal::BadFileName(NOT_UTF_8.into()))
 }
 
 async fn read_raw<B>(
@@ -139,7 +165,7 @@ fn file_name(sent: &str) -> Result<String, Refusal> {
 /// A name in bytes that are no text would be taken for no name at all: it is refused.
 fn check_text(headers: &HeaderMap) -> Result<(), Refusal> {
     let text = headers.get(CONTENT_DISPOSITION).is_none_or(|value| std::str::from_utf8(value.as_bytes()).is_ok());
-    if text { Ok(()) } else { Err(Refusal::BadFileName("the names in a form are UTF-8".into())) }
+    if text { Ok(()) } else { Err(Refusal::BadFileName(NOT_UTF_8.into())) }
 }
 
 fn content_length(headers: &HeaderMap) -> Option<u64> {

@@ -121,7 +121,7 @@ impl Ledger {
     }
 
     fn push(&mut self, at: Timestamp, what: What) -> &Entry {
-        let repeats = self.entries.back().is_some_and(|last| last.what == what && what.is_idle());
+        let repeats = self.entries.back().is_some_and(|last| last.what == what && what.did_nothing());
         if repeats && let Some(last) = self.entries.back_mut() {
             last.until = at;
             last.repeats = last.repeats.saturating_add(1);
@@ -135,6 +135,11 @@ impl Ledger {
         // one was pushed just now, or was there to be repeated
         let newest = self.entries.len() - 1;
         &self.entries[newest]
+    }
+
+    /// The number that the next entry will have. The one before may still be repeated.
+    pub fn next(&self) -> u64 {
+        self.next
     }
 
     /// All entries, oldest first.
@@ -161,10 +166,18 @@ impl Entry {
 }
 
 impl What {
+    /// Whether it is a decision of which nothing was done, or could be.
+    fn did_nothing(&self) -> bool {
+        match self {
+            What::Decided(d) => d.done.is_none() && d.missed.is_none(),
+            What::Happened(_) => false,
+        }
+    }
+
     /// Whether it is a decision to leave all as it is.
     fn is_idle(&self) -> bool {
         match self {
-            What::Decided(d) => d.done.is_none() && d.missed.is_none() && d.withheld.is_none(),
+            What::Decided(d) => self.did_nothing() && d.withheld.is_none(),
             What::Happened(_) => false,
         }
     }

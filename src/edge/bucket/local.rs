@@ -2,6 +2,7 @@
 //!
 //! [`files`] does the work on a few threads of its own ([`pool`]); here is only how a call gets there.
 
+mod durable;
 mod files;
 mod list;
 mod pool;

@@ -1,7 +1,7 @@
-//! Disks that are full, read-only or damaged. They are small file systems in memory, which only root can mount: where
-//! that fails the tests say so and pass.
+//! Disks that are full, read-only or damaged.
 
 use super::{block_on, folder};
+use crate::support::disk::Disk;
 use bellows::edge::bucket::{self, Bucket};
 use bellows::edge::host::Clock;
 use bellows::edge::queue::{Queue, Settings, local};
@@ -9,46 +9,8 @@ use bellows::edge::{Error, Kind, Result, disk};
 use bytes::Bytes;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
-use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
-
-/// A file system of its own, gone with the guard.
-struct Disk {
-    folder: TempDir,
-}
-
-impl Disk {
-    fn mount(size: &str) -> Option<Disk> {
-        let disk = Disk { folder: folder() };
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "bellows-test"])
-            .arg(disk.path())
-            .output()
-            .is_ok_and(|output| output.status.success());
-        if !mounted {
-            eprintln!("skipped: a small file system can be mounted by root only");
-        }
-        mounted.then_some(disk)
-    }
-
-    fn remount(&self, options: &str) {
-        let output = Command::new("mount").arg("-o").arg(format!("remount,{options}")).arg(self.path()).output();
-        let output = output.unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    }
-
-    fn path(&self) -> &Path {
-        self.folder.path()
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(self.folder.path()).output();
-    }
-}
 
 fn open_queue(folder: &Path) -> Result<Queue> {
     let settings = Settings {
@@ -71,7 +33,7 @@ fn files_below(folder: &Path) -> Vec<PathBuf> {
 
 #[test]
 fn a_full_disk_loses_no_message_it_has_accepted() {
-    let Some(disk) = Disk::mount("1m") else { return };
+    let Some(disk) = Disk::mount("size=1m") else { return };
     block_on(async {
         let queue = open_queue(disk.path()).unwrap();
         let mut accepted = Vec::new();
@@ -107,7 +69,7 @@ fn a_full_disk_loses_no_message_it_has_accepted() {
 
 #[test]
 fn a_full_disk_keeps_whole_objects_and_no_litter() {
-    let Some(disk) = Disk::mount("1m") else { return };
+    let Some(disk) = Disk::mount("size=1m") else { return };
     block_on(async {
         let bucket = open_bucket(disk.path()).unwrap();
         let contents = Bytes::from(vec![7; 100_000]);
@@ -136,7 +98,7 @@ fn a_full_disk_keeps_whole_objects_and_no_litter() {
 
 #[test]
 fn a_read_only_disk_is_denied() {
-    let Some(disk) = Disk::mount("4m") else { return };
+    let Some(disk) = Disk::mount("size=4m") else { return };
     let (used, unused) = (disk.path().join("used"), disk.path().join("unused"));
     block_on(async {
         open_queue(&used).unwrap().send("m".into()).await.unwrap();

@@ -39,6 +39,30 @@ fn what_no_form_names_a_file() {
 }
 
 #[test]
+fn a_name_that_only_its_extended_form_tells() {
+    let red = images::png([255, 0, 0], 23);
+    let sent = |names: &str| {
+        let head = format!("--XyZ42\r\nContent-Disposition: form-data; {names}\r\n\r\n");
+        let body = [head.as_bytes(), &red, b"\r\n--XyZ42--\r\n"].concat();
+        ask(&PLAIN.url, "POST", "/classify", &[FORM, JSON], &body)
+    };
+    let extended = "filename*=UTF-8''gr%C3%B6%C3%9Fe%201.png";
+    for (names, file) in [
+        (format!("name=\"myfile\"; {extended}"), "größe 1.png"),
+        (format!("name=x; {}", extended.to_lowercase()), "größe 1.png"),
+        (format!("name=\"myfile\"; filename=\"plain.png\"; {extended}"), "plain.png"),
+        ("name=\"myfile\"; filename*=utf-8'en'..%2F..%2Fup.png".into(), "up.png"),
+    ] {
+        let answer = sent(&names);
+        assert_eq!((answer.status, &answer.json()["file"]), (200, &file.into()), "{names}");
+    }
+    for names in ["filename*=UTF-8''%FF.png", "filename*=ISO-8859-1''%E4.png", "filename*=x.png"] {
+        refused(&sent(&format!("name=myfile; {names}")), "bad-file-name");
+    }
+    refused(&sent("name=myfile; filename*=UTF-8''a%0Db.png"), "bad-file-name");
+}
+
+#[test]
 fn odd_names_stay_as_they_are() {
     let red = images::png([255, 0, 0], 22);
     let longest = "y".repeat(1024);

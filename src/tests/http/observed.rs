@@ -46,7 +46,9 @@ fn every_name_is_there_from_the_start_and_only_there() {
         assert!(answer.body.lines().any(|line| line.starts_with(name)), "{name} is not in {}", answer.body);
     }
     assert_eq!(get(&daemon.url, "/metrics").status, 404);
-    assert_eq!(get(&daemon.metrics, "/").status, 404);
+    assert_eq!(get(&daemon.metrics, "/nothing").status, 404);
+    let contents = get(&daemon.metrics, "/");
+    assert!(contents.status == 200 && contents.body.contains("/decisions"), "{contents:?}");
     eventually("the pool was looked at", Duration::from_secs(10), || {
         get(&daemon.metrics, "/pool").json()["max_instances"] == 1
     });

@@ -1,7 +1,7 @@
 //! What stops a start, in words and exit codes that say how to go on.
 
 use crate::support::daemon::Options;
-use std::path::Path;
+use crate::support::disk::Disk;
 use std::process::{Command, Output};
 
 fn bellows(arguments: &[&str]) -> Output {
@@ -39,29 +39,10 @@ fn a_port_in_use_is_named_with_a_remedy() {
     assert!(said.contains(&address) && said.contains("--set metrics.listen="), "{said}");
 }
 
-/// A file system of memory that nobody can write to; unmounted when dropped.
-struct ReadOnly<'a>(&'a Path);
-
-impl ReadOnly<'_> {
-    fn mount(at: &Path) -> Option<ReadOnly<'_>> {
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "ro,size=1m", "tmpfs"]).arg(at).status();
-        mounted.is_ok_and(|status| status.success()).then_some(ReadOnly(at))
-    }
-}
-
-impl Drop for ReadOnly<'_> {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg(self.0).status();
-    }
-}
-
 #[test]
 fn a_state_folder_that_cannot_be_written() {
-    let dir = tempfile::tempdir().unwrap();
-    let Some(disk) = ReadOnly::mount(dir.path()) else {
-        return println!("skipped: mounting a read-only disk needs root");
-    };
-    for state in [disk.0.to_owned(), disk.0.join("state")] {
+    let Some(disk) = Disk::mount("ro,size=1m") else { return };
+    for state in [disk.path().to_owned(), disk.path().join("state")] {
         let said = fails(&Options::new(&state), 69);
         assert!(said.contains(state.to_str().unwrap()) && said.contains("--state-dir"), "{said}");
         assert!(said.to_lowercase().contains("read-only"), "{said}");

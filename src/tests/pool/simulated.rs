@@ -66,8 +66,9 @@ impl Watched {
     pub async fn upload(&mut self, count: usize) {
         for _ in 0..count {
             let n = self.uploaded.len() as u128 + 1;
-            self.uploaded.push(self.world.upload(n).await.unwrap());
-            self.controller.status.accepted();
+            let id = self.world.upload(n).await.unwrap();
+            self.controller.status.entering(id).accepted();
+            self.uploaded.push(id);
         }
     }
 

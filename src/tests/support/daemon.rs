@@ -5,19 +5,19 @@ use super::{data_dir, eventually, root};
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// What the daemon has printed so far, both streams.
-pub type Output = Arc<Mutex<String>>;
+pub type Printed = Arc<Mutex<String>>;
 
 pub struct Daemon {
     pub child: Child,
     pub state: PathBuf,
     pub url: String,
     pub metrics: String,
-    pub output: Output,
+    pub output: Printed,
 }
 
 /// How a daemon is started.
@@ -75,7 +75,7 @@ impl Options {
     }
 
     fn watch(&self, mut child: Child) -> Daemon {
-        let output = Output::default();
+        let output = Printed::default();
         collect(child.stdout.take().unwrap(), output.clone());
         collect(child.stderr.take().unwrap(), output.clone());
         let mut daemon =
@@ -108,7 +108,7 @@ impl Options {
     }
 }
 
-fn collect(stream: impl std::io::Read + Send + 'static, output: Output) {
+fn collect(stream: impl std::io::Read + Send + 'static, output: Printed) {
     std::thread::spawn(move || {
         for line in BufReader::new(stream).lines().map_while(Result::ok) {
             let mut output = output.lock().unwrap();
@@ -174,11 +174,30 @@ impl Daemon {
         Client::new().get(&self.metrics.replace("/metrics", "/pool")).unwrap().json()[field].clone()
     }
 
+    /// A command that asks or tells this daemon something.
+    pub fn query(&self, name: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bellows"));
+        let metrics = format!("metrics.listen={}", super::raw::host(&self.metrics));
+        command.arg(name).args(["--set", &metrics, "--state-dir"]).arg(&self.state).args(arguments);
+        command.stdin(Stdio::null());
+        command
+    }
+
+    /// The same, once it has ended.
+    pub fn command(&self, name: &str, arguments: &[&str]) -> Output {
+        self.query(name, arguments).output().unwrap()
+    }
+
     /// This daemon and its app processes.
     pub fn tree(&self) -> Vec<u32> {
         let mut pids = processes_of(&self.state);
         pids.sort_unstable();
         pids
+    }
+
+    /// Its app processes.
+    pub fn workers(&self) -> Vec<u32> {
+        self.tree().into_iter().filter(|pid| *pid != self.child.id()).collect()
     }
 
     pub fn kill(&mut self) {

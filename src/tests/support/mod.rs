@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod daemon;
+pub mod disk;
 pub mod images;
 pub mod python;
 pub mod raw;

@@ -1,6 +1,8 @@
 use super::*;
 use crate::web::refusal::close;
+use crate::web::reply::text;
 use bellows_core::key::RequestId;
+use hyper::StatusCode;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use uuid::Uuid;

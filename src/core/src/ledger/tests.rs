@@ -134,12 +134,25 @@ fn a_quiet_night_is_one_entry() {
 }
 
 #[test]
+fn a_night_of_pause_is_one_line() {
+    let mut ledger = Ledger::new(100);
+    let paused = Observation { idle: Some(Idle::Paused), ..seen(5, 2) };
+    for at in 1..=1000 {
+        let decision = decide(&paused, &policy(Rule::PerRequest));
+        ledger.decided(Timestamp(at), &decision, decision.act);
+    }
+    let all: Vec<(u64, u64)> = ledger.interesting().map(|e| (e.until.0, e.repeats)).collect();
+    assert_eq!(all, [(1000, 999)]);
+}
+
+#[test]
 fn the_ledger_is_bounded_and_entries_are_numbered() {
     let mut ledger = Ledger::new(3);
     for epoch in 0..10 {
         ledger.happened(Timestamp(epoch), Happened::TookOver { epoch: Epoch(epoch) });
     }
     assert_eq!(ledger.entries().map(|e| e.seq).collect::<Vec<_>>(), [7, 8, 9]);
+    assert_eq!(ledger.next(), 10);
     let mut none = Ledger::new(0);
     assert_eq!(none.happened(Timestamp(1), Happened::Resumed).seq, 0);
     assert_eq!(none.entries().count(), 1);

@@ -2,6 +2,7 @@
 //! of one where a reader looks.
 
 use super::super::{Etag, Meta, Object, Put};
+use super::durable::Durable;
 use super::list::{Query, list};
 use super::sync::SharedFolders;
 use super::temporary::Temporary;
@@ -11,7 +12,7 @@ use bellows_core::key::RequestId;
 use bellows_core::time::Timestamp;
 use bytes::Bytes;
 use std::collections::BTreeSet;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::hash::{DefaultHasher, Hasher};
 use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
@@ -38,6 +39,7 @@ pub(super) struct Files {
     folders: SharedFolders,
     /// Folders that stay, and whose entry in their parent is durable.
     settled: Mutex<BTreeSet<PathBuf>>,
+    durable: Durable,
 }
 
 /// Whether there is a process of this number. A later one with the same number only delays a sweep.
@@ -63,26 +65,36 @@ impl Files {
         disk::refuse_network(&root)?;
         // a read-only disk shows itself at the start, not at the first upload
         OpenOptions::new().create(true).append(true).open(root.join(LOCK)).map_err(failed)?;
-        let (folders, settled) = (SharedFolders::default(), Mutex::default());
-        Ok(Files { root, clock, written: AtomicU64::new(0), folders, settled })
+        let (folders, settled, durable) = (SharedFolders::default(), Mutex::default(), Durable::default());
+        Ok(Files { root, clock, written: AtomicU64::new(0), folders, settled, durable })
     }
 
     pub(super) fn put(&self, operation: &'static str, key: &str, bytes: &Bytes) -> Result<()> {
+        let failed = |e| Error::io(operation, key, e);
         let path = self.root.join(key);
-        if bytes.len() <= SMALL && self.renews(&path, bytes) {
-            // whoever wrote it may not have come to its fsync yet
-            return self.settle(path.parent().unwrap_or(&self.root)).map_err(|e| Error::io(operation, key, e));
+        let same = if bytes.len() <= SMALL { self.renew(&path, bytes) } else { None };
+        match same {
+            Some(metadata) if self.durable.holds(&path, &metadata) => {}
+            Some(metadata) => {
+                // whoever wrote it may not have come to its fsync yet
+                self.settle(path.parent().unwrap_or(&self.root)).map_err(failed)?;
+                self.durable.add(path, &metadata);
+            }
+            None => drop(self.write(key, bytes, Placing::Replace).map_err(failed)?),
         }
-        self.write(key, bytes, Placing::Replace).map(drop).map_err(|e| Error::io(operation, key, e))
+        Ok(())
     }
 
-    /// Whether an object with these very contents is there; it counts as written now. Replacing a file frees an
-    /// inode, and the next new file pays for that (ext4 steps over those freed in the last seconds, one by one).
-    fn renews(&self, path: &Path, bytes: &[u8]) -> bool {
-        let same = fs::metadata(path).is_ok_and(|m| m.is_file() && m.len() == bytes.len() as u64)
-            && fs::read(path).is_ok_and(|found| found == bytes);
-        let now = UNIX_EPOCH + Duration::from_millis(self.clock.now().0);
-        same && OpenOptions::new().write(true).open(path).is_ok_and(|file| file.set_modified(now).is_ok())
+    /// The object, where it has these very contents already; it counts as written now. Replacing it would cost three
+    /// waits for the disk, and on an ext4 without a journal it frees an inode that the next new files pay for: it
+    /// steps over those freed in the last minutes, one by one.
+    fn renew(&self, path: &Path, bytes: &[u8]) -> Option<Metadata> {
+        let mut file = OpenOptions::new().read(true).write(true).open(path).ok()?;
+        let metadata = file.metadata().ok().filter(|m| m.is_file() && m.len() == bytes.len() as u64)?;
+        let mut found = Vec::with_capacity(bytes.len() + 1);
+        file.read_to_end(&mut found).ok().filter(|_| found == bytes)?;
+        file.set_modified(UNIX_EPOCH + Duration::from_millis(self.clock.now().0)).ok()?;
+        Some(metadata)
     }
 
     pub(super) fn put_if_absent(&self, operation: &'static str, key: &str, bytes: &Bytes) -> Result<Put> {
@@ -317,7 +329,7 @@ fn read(path: &Path) -> io::Result<Object> {
     Ok(Object { etag: etag(&bytes), modified: modified(&metadata), bytes: bytes.into() })
 }
 
-pub(super) fn modified(metadata: &fs::Metadata) -> Timestamp {
+pub(super) fn modified(metadata: &Metadata) -> Timestamp {
     let since = metadata.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
     Timestamp(since.as_millis() as u64)
 }

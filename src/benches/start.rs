@@ -1,0 +1,104 @@
+//! How long a start takes with everything fetched: `cargo bench --bench start`.
+//!
+//! Each start is one of the whole program on a state folder of its own, with the default model and one worker; the
+//! first of them, for which the files may not be in memory, does not count. Needs the shared photographs
+//! (BELLOWS_SHARED names their folder) for the last figure.
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    dead_code,
+    reason = "a bench: it fails loudly, runs in real time, and uses a part of what tests share"
+)]
+
+mod shared;
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+use bellows::model::{self, ModelSettings, Progress};
+use shared::{median, photographs, post_form};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+use support::client::{Client, form};
+use support::daemon::{Options, signal};
+use support::data_dir;
+
+const STARTS: usize = 11;
+const LIMIT: Duration = Duration::from_secs(30);
+const RUNNING: &str = "bellows_pool_instances{state=\"running\"} 1";
+
+/// A program that was started a moment ago; asked to end when dropped, and waited for.
+struct Started {
+    child: Child,
+    began: Instant,
+    web: u16,
+    metrics: u16,
+}
+
+impl Started {
+    fn new() -> (Started, tempfile::TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        let [web, metrics] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+        let [web, metrics] = [web, metrics].map(|listener| listener.local_addr().unwrap().port());
+        let mut options = Options::new(&folder.path().join("state"));
+        options.listen = format!("127.0.0.1:{web}");
+        let metrics_listen = format!("metrics.listen=127.0.0.1:{metrics}");
+        options.settings =
+            vec![metrics_listen, "pool.max_instances=1".into(), "pool.min_instances=1".into(), "log.level=warn".into()];
+        let mut command = options.command();
+        command.stdout(Stdio::null());
+        let began = Instant::now();
+        (Started { child: command.spawn().unwrap(), began, web, metrics }, folder)
+    }
+
+    /// Milliseconds from the start until `condition` holds.
+    fn until(&self, condition: impl Fn() -> bool) -> f64 {
+        while !condition() {
+            assert!(self.began.elapsed() < LIMIT, "not within {LIMIT:?}");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        self.began.elapsed().as_secs_f64() * 1e3
+    }
+
+    fn listening(&self) -> f64 {
+        self.until(|| TcpStream::connect(("127.0.0.1", self.web)).is_ok())
+    }
+
+    /// The controller counts an instance as running once its engine is warm.
+    fn warm(&self) -> f64 {
+        let (client, url) = (Client::new(), format!("http://127.0.0.1:{}/metrics", self.metrics));
+        self.until(|| client.get(&url).is_ok_and(|answer| answer.body.lines().any(|line| line == RUNNING)))
+    }
+
+    /// A client that asks again until it is served.
+    fn label(&self, photograph: &[u8]) -> f64 {
+        let (client, url) = (Client::new(), format!("http://127.0.0.1:{}/", self.web));
+        self.until(|| post_form(&client, &url, photograph).status == 200)
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        signal(self.child.id(), rustix::process::Signal::TERM);
+        let _ = self.child.wait();
+    }
+}
+
+fn main() {
+    let settings = ModelSettings { dir: Some(data_dir()), ..ModelSettings::default() };
+    model::ensure(&settings, Progress::stderr()).unwrap();
+    let measure = |what: &dyn Fn(&Started) -> f64| {
+        let figures = (0..=STARTS).map(|_| {
+            let (started, _folder) = Started::new();
+            what(&started)
+        });
+        median(&figures.skip(1).collect::<Vec<f64>>())
+    };
+    println!("medians of {STARTS} starts, milliseconds from the start of the program");
+    println!("until it listens       {:7.1} (aim 200)", measure(&Started::listening));
+    println!("until a worker is warm {:7.1} (aim 1000)", measure(&|started| started.warm()));
+    let Some(models) = support::shared() else { return };
+    let (name, bytes) = photographs(&models.join("images")).swap_remove(0);
+    let photograph = form(&[("myfile", &name, &bytes)]);
+    println!("until the first label  {:7.1}", measure(&|started| started.listening().max(started.label(&photograph))));
+}
