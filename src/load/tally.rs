@@ -237,7 +237,7 @@ mod tests {
         assert_eq!((report.retries, report.followed, report.late), (2, 1, 3));
         assert_eq!(report.statuses, BTreeMap::from([(200, 2), (202, 1), (429, 3)]));
         assert_eq!(report.instances, BTreeMap::from([("one".into(), 2)]));
-        assert_eq!(report.images_per_second, 1.0);
+        assert!((report.images_per_second - 1.0).abs() < 1e-9);
         assert!((report.latency_ms.max - 300.0).abs() < 1.0 && (report.latency_ms.p50 - 200.0).abs() < 1.0);
         assert!(!report.passed());
         let text = report.to_string();

@@ -6,6 +6,7 @@ mod shells;
 mod workload;
 
 use crate::support::images;
+use std::fmt::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -32,7 +33,7 @@ fn pictures(folder: &Path, count: u32) -> String {
     for n in 0..count {
         let (image, label) = images::numbered(n);
         std::fs::write(folder.join(format!("{n}.png")), image).unwrap();
-        table.push_str(&format!("{n}.png,{label}\n"));
+        writeln!(table, "{n}.png,{label}").unwrap();
     }
     table
 }

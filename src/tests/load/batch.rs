@@ -66,7 +66,7 @@ fn a_killed_run_goes_on_where_it_was() {
         assert_eq!(row[3..], [sha256(&image), String::new()], "{row:?}");
     }
     let text = &rows["deep/notes, no \"image\".txt"];
-    assert_eq!(text[1..], ["".to_owned(), String::new(), sha256(b"milk and eggs"), "unsupported-image".into()]);
+    assert_eq!(text[1..], [String::new(), String::new(), sha256(b"milk and eggs"), "unsupported-image".into()]);
 
     let (code, _, err) = run(&arguments);
     assert_eq!((code, err.contains("41 files, all in ")), (0, true), "{err}");
@@ -117,13 +117,13 @@ fn what_is_no_answer_is_no_row() {
     assert!(code == 1 && rows == 0 && err.contains("3 left") && err.contains("another image"), "{err}");
     let (code, err, rows) = lied_to(|_| http(503, "Retry-After: 1\r\n", "{}"));
     assert!(code == 1 && rows == 0 && err.contains("given up") && err.contains("3 left"), "{err}");
-    let (code, err, rows) = lied_to(|_| None);
+    let (code, err, rows) = lied_to(|_| liar::closed());
     assert!(code == 1 && rows == 0 && err.contains("3 left"), "{err}");
     let (code, err, rows) = lied_to(|_| http(401, "", r#"{"error":"unauthorized"}"#));
     assert!(code == 1 && rows == 0 && err.contains("unauthorized") && err.contains("3 left"), "{err}");
     // a connection that breaks, and a full queue, are met with patience
     let (code, err, rows) = lied_to(|asked| match asked.n {
-        0 => None,
+        0 => liar::closed(),
         2 => http(429, "Retry-After: 1\r\n", "{}"),
         _ => http(200, "", &right(&asked.body, "black")),
     });

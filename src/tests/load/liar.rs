@@ -14,8 +14,12 @@ pub struct Asked {
     pub body: Vec<u8>,
 }
 
-/// What is sent back; none: the connection is closed.
-pub type Answer = Option<String>;
+/// What is sent back; nothing: the connection is closed.
+pub type Answer = String;
+
+pub fn closed() -> Answer {
+    Answer::new()
+}
 
 /// Starts it; it ends with the test process. Returns its URL.
 pub fn start(answer: impl Fn(Asked) -> Answer + Send + Sync + 'static) -> String {
@@ -49,15 +53,15 @@ fn serve(stream: &TcpStream, answer: &dyn Fn(Asked) -> Answer, count: &AtomicU32
             return;
         }
         match answer(Asked { n: count.fetch_add(1, Ordering::SeqCst), head, body }) {
-            Some(text) if (&mut &*stream).write_all(text.as_bytes()).is_ok() => {}
-            _ => return,
+            text if text.is_empty() || (&mut &*stream).write_all(text.as_bytes()).is_err() => return,
+            _ => {}
         }
     }
 }
 
 /// An HTTP answer with these further headers.
 pub fn http(status: u16, headers: &str, body: &str) -> Answer {
-    Some(format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\n{headers}\r\n{body}", body.len()))
+    format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\n{headers}\r\n{body}", body.len())
 }
 
 /// The answer of the contract to these bytes, with this label.

@@ -90,7 +90,7 @@ fn every_lie_is_found_out() {
     assert_eq!((code, &report["wrong"]), (1, &1.into()));
     assert!(report["faults"][0].as_str().unwrap().contains("another image"), "{report}");
 
-    let (code, report) = lied_to(|_| None, &[]);
+    let (code, report) = lied_to(|_| liar::closed(), &[]);
     assert_eq!((code, &report["lost"]), (1, &1.into()), "{report}");
 
     let error = r#"{"error":"internal","message":"no","request_id":"1"}"#;
@@ -104,9 +104,9 @@ fn every_lie_is_found_out() {
     assert_eq!((code, &report["lost"]), (1, &1.into()), "a promise without a place: {report}");
 
     // half an answer, and one that breaks off after others were right
-    let (code, report) = lied_to(|_| Some("HTTP/1.1 200 X\r\nContent-Length: 100\r\n\r\n{".into()), &["--wait", "1s"]);
+    let (code, report) = lied_to(|_| "HTTP/1.1 200 X\r\nContent-Length: 100\r\n\r\n{".into(), &["--wait", "1s"]);
     assert_eq!((code, &report["lost"]), (1, &1.into()), "{report}");
-    let late = |asked: Asked| if asked.n == 3 { None } else { http(200, "", &right(&asked.body, "black")) };
+    let late = |asked: Asked| if asked.n == 3 { liar::closed() } else { http(200, "", &right(&asked.body, "black")) };
     let (code, report) = lied_to(late, &["--requests", "6", "--connections", "1"]);
     assert_eq!((code, &report["right"], &report["lost"]), (1, &5.into(), &1.into()), "{report}");
 }
