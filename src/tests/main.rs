@@ -11,6 +11,7 @@ mod dead_letters;
 mod dependence;
 mod explain;
 mod http;
+mod load;
 mod model;
 mod pool;
 mod retire;
