@@ -86,7 +86,8 @@ impl Client {
         self.target.connect().await.map(drop).map_err(|e| Lost::Unreachable(self.target.clone(), e.to_string()))
     }
 
-    /// GETs one path until `until` at the latest; once more where a kept connection broke, since looking changes nothing.
+    /// GETs one path until `until` at the latest; once more where a kept connection broke, since looking changes
+    /// nothing.
     pub async fn get(&self, connection: &mut Connection, path: &str, until: Instant) -> Result<Reply, Lost> {
         let request = || upload::get(path).map_err(|e| Lost::Unasked(e.to_string()));
         let was_kept = connection.0.is_some();
@@ -96,8 +97,8 @@ impl Client {
         }
     }
 
-    /// Uploads a picture and waits until `until` for its answer: a promise is followed up, and where `patient` a refusal
-    /// is followed by another try, each after the time the server names.
+    /// Uploads a picture and waits until `until` for its answer: a promise is followed up, and where `patient` a
+    /// refusal is followed by another try, each after the time the server names.
     pub async fn ask(&self, connection: &mut Connection, picture: &Picture, until: Instant, patient: bool) -> Asked {
         let mut asked = Asked { outcome: Outcome::Lost(Lost::TooLate), statuses: Vec::new(), followed: false };
         let reply = async {

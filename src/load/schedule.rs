@@ -71,8 +71,8 @@ impl Schedule {
         (offset < self.duration.unwrap_or(LONGEST)).then_some(Start::At(offset))
     }
 
-    /// When `n` uploads have started: from·t + (to - from)·t² / 2T = n, solved for t in a form that also holds where both
-    /// rates are the same.
+    /// When `n` uploads have started: from·t + (to - from)·t² / 2T = n, solved for t in a form that also holds where
+    /// both rates are the same.
     fn on_ramp(&self, n: f64, from: f64, to: f64) -> Option<f64> {
         let slope = (to - from) / self.ramp;
         let root = (from * from + 2.0 * slope * n).sqrt();
@@ -205,7 +205,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_ramp_never_goes_back_and_keeps_to_its_number(from in 0.0..500.0_f64, to in 0.1..500.0_f64, n in 1..400_u64) {
+        fn a_ramp_never_goes_back_and_keeps_its_number(from in 0.0..500.0_f64, to in 0.1..500.0_f64, n in 1..400_u64) {
             let schedule = Schedule::new(Pattern::Ramp(from, to), Some(n), None, 1);
             let mut last = Duration::ZERO;
             for k in 0..n {
