@@ -1,8 +1,8 @@
 //! A workload: so many uploads, in this order of time, over so many connections; each answer checked.
 //!
 //! Where the times are fixed beforehand (all at once, a rate, a ramp), latency counts from the time at which an upload
-//! should have started. A server that stalls then shows in all uploads it has held up, and not only in the few that were
-//! on their way (what is known as coordinated omission).
+//! should have started. A server that stalls then shows in all uploads it has held up, and not only in the few that
+//! were on their way (what is known as coordinated omission).
 
 mod schedule;
 mod tally;

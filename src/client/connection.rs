@@ -20,6 +20,8 @@ const MAX_ANSWER: usize = 4 << 20;
 const LONGEST_IDLE: Duration = Duration::from_secs(2);
 /// After a connection could not be made: who asks in a loop does not spin.
 const PAUSE: Duration = Duration::from_millis(100);
+/// Whatever a server says: what is added to a clock must not overflow it.
+const LONGEST_RETRY: u64 = 86_400;
 /// Where a server says that it wants to be asked again, and not when.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
@@ -84,7 +86,8 @@ impl Client {
         self.target.connect().await.map(drop).map_err(|e| Lost::Unreachable(self.target.clone(), e.to_string()))
     }
 
-    /// GETs one path until `until` at the latest; once more where a kept connection broke, since looking changes nothing.
+    /// GETs one path until `until` at the latest; once more where a kept connection broke, since looking changes
+    /// nothing.
     pub async fn get(&self, connection: &mut Connection, path: &str, until: Instant) -> Result<Reply, Lost> {
         let request = || upload::get(path).map_err(|e| Lost::Unasked(e.to_string()));
         let was_kept = connection.0.is_some();
@@ -94,8 +97,8 @@ impl Client {
         }
     }
 
-    /// Uploads a picture and waits until `until` for its answer: a promise is followed up, and where `patient` a refusal
-    /// is followed by another try, each after the time the server names.
+    /// Uploads a picture and waits until `until` for its answer: a promise is followed up, and where `patient` a
+    /// refusal is followed by another try, each after the time the server names.
     pub async fn ask(&self, connection: &mut Connection, picture: &Picture, until: Instant, patient: bool) -> Asked {
         let mut asked = Asked { outcome: Outcome::Lost(Lost::TooLate), statuses: Vec::new(), followed: false };
         let reply = async {
@@ -196,7 +199,7 @@ impl Client {
         let body = Limited::new(body, MAX_ANSWER).collect().await;
         Ok(Reply {
             status: head.status.as_u16(),
-            retry_after: text(&head.headers, &RETRY_AFTER).and_then(|v| v.parse().ok()).map(Duration::from_secs),
+            retry_after: text(&head.headers, &RETRY_AFTER).and_then(retry_after),
             location: text(&head.headers, &LOCATION).and_then(|location| self.target.path_of(location)),
             body: body.map_or_else(|e| Err(Lost::Broken(e.to_string())), |body| Ok::<Bytes, _>(body.to_bytes()))?,
         })
@@ -216,6 +219,10 @@ impl Connection {
             *used = Instant::now();
         }
     }
+}
+
+fn retry_after(seconds: &str) -> Option<Duration> {
+    seconds.parse().ok().map(|seconds: u64| Duration::from_secs(seconds.min(LONGEST_RETRY)))
 }
 
 fn text<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {

@@ -85,8 +85,8 @@ mod tests {
         let sent = request(Field::InputFile, &picture(), "XyZ").unwrap();
         assert_eq!((sent.method(), sent.uri().path()), (&Method::POST, "/"));
         assert_eq!(sent.headers()[CONTENT_TYPE], "multipart/form-data; boundary=XyZ");
-        let expected = "--XyZ\r\nContent-Disposition: form-data; name=\"inputFile\"; filename=\"grün %221%22.png\"\r\n\r\n\
-            PNG\r\n--XyZ--\r\n";
+        let expected = "--XyZ\r\nContent-Disposition: form-data; name=\"inputFile\"; \
+            filename=\"grün %221%22.png\"\r\n\r\nPNG\r\n--XyZ--\r\n";
         assert_eq!(collected(sent).await, expected);
     }
 

@@ -37,6 +37,8 @@ pub struct Schedule {
     ramp: f64,
 }
 
+/// What would start later than this does not start.
+const LONGEST: Duration = Duration::from_secs(366 * 86_400);
 const EXPECTED: &str = "closed, all-at-once, rate=R/s, batches=K or ramp=A..B/s";
 
 impl Schedule {
@@ -66,11 +68,11 @@ impl Schedule {
             Pattern::Ramp(from, to) => self.on_ramp(n as f64, from, to)?,
         };
         let offset = Duration::try_from_secs_f64(seconds).ok()?;
-        self.duration.is_none_or(|duration| offset < duration).then_some(Start::At(offset))
+        (offset < self.duration.unwrap_or(LONGEST)).then_some(Start::At(offset))
     }
 
-    /// When `n` uploads have started: from·t + (to - from)·t² / 2T = n, solved for t in a form that also holds where both
-    /// rates are the same.
+    /// When `n` uploads have started: from·t + (to - from)·t² / 2T = n, solved for t in a form that also holds where
+    /// both rates are the same.
     fn on_ramp(&self, n: f64, from: f64, to: f64) -> Option<f64> {
         let slope = (to - from) / self.ramp;
         let root = (from * from + 2.0 * slope * n).sqrt();
@@ -182,6 +184,7 @@ mod tests {
         assert_eq!(offsets("rate=2/s", Some(4), None), [0.0, 0.5, 1.0, 1.5]);
         assert_eq!(offsets("rate=2/s", None, Some(1)), [0.0, 0.5]);
         assert_eq!(offsets("rate=2/s", Some(1), Some(60)), [0.0]);
+        assert_eq!(offsets("rate=1e-300/s", Some(9), None), [0.0], "the next one comes after the end of all clocks");
         assert_eq!(offsets("ramp=2..2/s", Some(3), None), [0.0, 0.5, 1.0]);
         // 0 to 10 a second in 4 s are 20 uploads; half of the time is a quarter of them
         let ramp = offsets("ramp=0..10/s", Some(20), None);
@@ -202,7 +205,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_ramp_never_goes_back_and_keeps_to_its_number(from in 0.0..500.0_f64, to in 0.1..500.0_f64, n in 1..400_u64) {
+        fn a_ramp_never_goes_back_and_keeps_its_number(from in 0.0..500.0_f64, to in 0.1..500.0_f64, n in 1..400_u64) {
             let schedule = Schedule::new(Pattern::Ramp(from, to), Some(n), None, 1);
             let mut last = Duration::ZERO;
             for k in 0..n {

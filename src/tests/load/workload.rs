@@ -125,8 +125,9 @@ fn refusals_are_counted_and_repeated_where_wanted() {
 
     let (code, report) = lied_to(busy, &["--requests", "3", "--connections", "1"]);
     assert_eq!((code, &report["right"], &report["refused"]), (0, &1.into(), &2.into()), "{report}");
-    let (code, report) = lied_to(|_| http(503, "Retry-After: 1\r\n", "{}"), &[]);
-    assert_eq!((code, &report["refused"]), (1, &1.into()), "nothing was answered: {report}");
+    let never = |_| http(503, "Retry-After: 18446744073709551615\r\n", "{}");
+    let (code, report) = lied_to(never, &["--retry"]);
+    assert_eq!((code, &report["refused"]), (1, &1.into()), "nobody waits so long: {report}");
 }
 
 #[test]
