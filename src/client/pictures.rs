@@ -1,10 +1,17 @@
 //! Pictures on the disk.
 
+use bellows_core::image::{Kind, sniff};
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+
+/// What images are called.
+const EXTENSIONS: [&str; 10] = ["jpg", "jpeg", "png", "gif", "webp", "bmp", "tif", "tiff", "heic", "avif"];
+/// Bytes that tell an image by itself.
+const HEAD: u64 = 80;
 
 /// A file that was found, not read yet.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,7 +31,8 @@ pub struct Picture {
     pub sha256: String,
 }
 
-/// All files named, and all below the folders named, each folder's in the order of their names. What begins with a dot
+/// All files named, and the images below the folders named, each folder's in the order of their names. An image is what
+/// begins like one or is called like one: a broken one is asked for, a table beside them is not. What begins with a dot
 /// is left out, and links to folders are not followed.
 pub fn find(paths: &[PathBuf]) -> io::Result<Vec<Found>> {
     let mut found = Vec::new();
@@ -53,11 +61,21 @@ fn walk(folder: &Path, prefix: &str, found: &mut Vec<Found>) -> io::Result<()> {
         let kind = entry.file_type()?;
         if kind.is_dir() {
             walk(&path, &format!("{file}/"), found)?;
-        } else if kind.is_file() || kind.is_symlink() && path.is_file() {
+        } else if (kind.is_file() || kind.is_symlink() && path.is_file()) && is_image(&path)? {
             found.push(Found { file, path });
         }
     }
     Ok(())
+}
+
+fn is_image(path: &Path) -> io::Result<bool> {
+    let extension = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+    if EXTENSIONS.contains(&extension.as_str()) {
+        return Ok(true);
+    }
+    let mut head = Vec::new();
+    File::open(path)?.take(HEAD).read_to_end(&mut head)?;
+    Ok(sniff(&head) != Kind::Unknown)
 }
 
 /// Reads one.
@@ -89,9 +107,11 @@ mod tests {
         for file in ["c.png", "b/z.png", "b/a.png", "b/.git/x", ".hidden"] {
             std::fs::write(dir.path().join(file), file).unwrap();
         }
+        std::fs::write(dir.path().join("b/table.csv"), "file,label").unwrap();
+        std::fs::write(dir.path().join("photo"), [0xff, 0xd8, 0xff, 0xe0, 0, 0, 0, 0, 0, 0, 0, 0]).unwrap();
         std::os::unix::fs::symlink(dir.path(), dir.path().join("loop")).unwrap();
         let files = |paths: &[PathBuf]| find(paths).unwrap().into_iter().map(|f| f.file).collect::<Vec<_>>();
-        assert_eq!(files(&[dir.path().to_owned()]), ["b/a.png", "b/z.png", "c.png"]);
+        assert_eq!(files(&[dir.path().to_owned()]), ["b/a.png", "b/z.png", "c.png", "photo"]);
         assert_eq!(files(&[dir.path().join("b/z.png"), dir.path().join("b")]), ["z.png", "a.png", "z.png"]);
         let error = find(&[dir.path().join("absent")]).unwrap_err().to_string();
         assert!(error.contains("absent"), "{error}");
