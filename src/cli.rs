@@ -1,11 +1,15 @@
 //! The commands. One file a subcommand, wiring only.
 
+pub mod batch;
 pub mod check_config;
 pub mod classify;
+pub mod completions;
 pub mod health;
 mod http;
+pub mod load;
 pub mod model;
 pub mod pause;
+pub mod remote;
 pub mod run;
 pub mod why;
 
@@ -35,6 +39,10 @@ enum Command {
     Run(ConfigArgs),
     /// Classify images, without a server
     Classify(Configured<classify::Args>),
+    /// Put a whole folder through a service, into a table; exit 1 where a file is left without an answer
+    Batch(batch::Batch),
+    /// Drive a service with images in a pattern, and check every answer; exit 1 where one is wrong or lost
+    Load(load::Load),
     /// List, fetch and check models
     Model(Configured<model::Args>),
     /// Print every effective setting with its origin
@@ -47,6 +55,10 @@ enum Command {
     Pause(pause::Pause),
     /// Let the pool follow the queue again
     Resume(pause::Resume),
+    /// Print what a shell needs to complete this command line
+    Completions(completions::Completions),
+    /// Write the man pages into a folder
+    Man(completions::Man),
 }
 
 /// A command's own arguments, and where its settings come from.
@@ -93,12 +105,16 @@ pub fn run(cli: Cli) -> Exit {
         None => run::run(&cli.config),
         Some(Command::Run(config)) => run::run(&config),
         Some(Command::Classify(Configured { config, args })) => with_model(&config, |m| classify::run(&args, m)),
+        Some(Command::Batch(args)) => batch::run(&args),
+        Some(Command::Load(args)) => load::run(&args),
         Some(Command::Model(Configured { config, args })) => with_model(&config, |m| model::run(&args, m)),
         Some(Command::CheckConfig(args)) => check_config::run(&args),
         Some(Command::Health(args)) => health::run(&args),
         Some(Command::Why(args)) => why::run(&args),
         Some(Command::Pause(args)) => pause::pause(&args),
         Some(Command::Resume(args)) => pause::resume(&args),
+        Some(Command::Completions(args)) => completions::completions(&args),
+        Some(Command::Man(args)) => completions::man(&args),
     }
 }
 

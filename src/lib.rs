@@ -3,11 +3,14 @@
 //! core <- edge <- {web, controller, app, model} <- wiring <- cli
 
 pub mod app;
+pub mod batch;
 pub mod cli;
+pub mod client;
 pub mod config;
 pub mod controller;
 pub mod edge;
 pub mod exit;
+pub mod load;
 pub mod metrics;
 pub mod model;
 pub mod sim;

@@ -44,7 +44,7 @@ pub fn text(loaded: &Loaded) -> String {
 }
 
 /// A reader that has seen enough (`| head`) is no error.
-fn print(text: &str) -> Exit {
+pub(super) fn print(text: &str) -> Exit {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {

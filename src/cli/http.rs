@@ -1,4 +1,4 @@
-//! One GET of a service here. Commands need no more of HTTP than this.
+//! One GET of a service here. Commands that only look need no more of HTTP than this.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};

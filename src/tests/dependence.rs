@@ -16,9 +16,15 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("app", &["edge"]),
     ("web", &["edge", "status", "metrics", "config", "telemetry"]),
     ("controller", &["edge", "status", "metrics"]),
+    ("client", &["edge"]),
+    ("load", &["client"]),
+    ("batch", &["client", "edge"]),
     ("sim", &["app", "web", "controller", "edge", "status", "metrics"]),
     ("wiring", &["app", "web", "controller", "model", "edge", "status", "metrics", "config", "exit"]),
-    ("cli", &["wiring", "model", "edge", "status", "metrics", "config", "exit", "telemetry"]),
+    (
+        "cli",
+        &["wiring", "model", "edge", "status", "metrics", "config", "exit", "telemetry", "client", "load", "batch"],
+    ),
 ];
 /// Modules that name concrete backends of edges.
 const NAME_BACKENDS: &[&str] = &["edge", "wiring", "sim"];

@@ -12,6 +12,7 @@ mod dependence;
 mod documents;
 mod explain;
 mod http;
+mod load;
 mod model;
 mod page;
 mod pool;

@@ -92,6 +92,10 @@ fn a_disk_that_fills_up_under_a_daemon_loses_nothing() {
 
     // to the floor, by uploads: no more are taken, and what is left is enough to finish those that were
     fill(&filler, FLOOR + 4 * MIB);
+    // what somebody else writes is seen at the next look
+    eventually("the daemon has seen it", SOON, || {
+        daemon.metric("bellows_local_free_bytes").is_some_and(|free| free < (FLOOR + 5 * MIB) as f64)
+    });
     accepted.until_refused(&daemon);
     assert!(accepted.0.len() > 10, "{} uploads", accepted.0.len());
     let (status, said) = ready(&daemon);

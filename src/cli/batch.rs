@@ -1,0 +1,92 @@
+//! `bellows batch DIR --out labels.csv`: a whole folder through the service.
+
+use super::remote::{self, Identity, Refused, SERVER, usage};
+use crate::batch::{self, Plan, Summary, Table};
+use crate::client::{self, Client, Field, Found, Target};
+use crate::edge::host::Host;
+use crate::exit::Exit;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The port of metrics.listen, where nobody says otherwise.
+const METRICS_PORT: u16 = 9464;
+/// Images that are out at the least, however small the pool: so many keep it busy.
+const LEAST: usize = 4;
+
+/// Arguments of `bellows batch`.
+#[derive(Debug, clap::Args)]
+pub struct Batch {
+    /// The folder, with all below it; what begins with a dot is left out
+    #[arg(value_name = "DIR")]
+    folder: PathBuf,
+    /// The table of answers (file,label,confidence,sha256,error). Where it exists, only files without a row are asked
+    #[arg(long, value_name = "CSV")]
+    out: PathBuf,
+    /// The server
+    #[arg(long, value_name = "URL", default_value = SERVER)]
+    url: Target,
+    /// Its metrics listener, which tells how large the pool may become [default: port 9464 of the same host]
+    #[arg(long, value_name = "URL")]
+    metrics: Option<Target>,
+    /// How many images are out at the same time [default: as many as the pool has slots, at least 4]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    concurrency: Option<u16>,
+    /// How long one image may take, a service that is full or not there included, before all is given up
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = remote::span)]
+    wait: Duration,
+    #[command(flatten)]
+    identity: Identity,
+}
+
+pub fn run(args: &Batch) -> Exit {
+    remote::run(async {
+        let files = files(args)?;
+        let mut table = Table::open(&args.out).map_err(usage)?;
+        let open = files.iter().filter(|found| !table.contains(&found.file)).count();
+        if open == 0 {
+            eprintln!("{} files, all in {}", files.len(), args.out.display());
+            return Ok(Exit::Success);
+        }
+        let client = args.identity.client(args.url.clone(), &Host::system(), Field::Raw).await?;
+        let plan = Plan { outstanding: outstanding(args).await?.min(open), client, wait: args.wait };
+        let summary = batch::run(&plan, &files, &mut table, &client::progress(Some(open as u64))).await;
+        tell(&summary, files.len() - open, &args.out);
+        Ok(if summary.left == 0 && summary.stopped.is_none() { Exit::Success } else { Exit::Failure })
+    })
+}
+
+/// The files of the folder, but not the table itself.
+fn files(args: &Batch) -> Result<Vec<Found>, Refused> {
+    if args.folder.to_str().is_some_and(|folder| folder.starts_with("s3://")) {
+        return Err(usage("s3:// is not part of this build; expected a folder"));
+    }
+    if !args.folder.is_dir() {
+        return Err(usage(format!("{}: no folder is there", args.folder.display())));
+    }
+    let mut files = client::find(std::slice::from_ref(&args.folder)).map_err(usage)?;
+    if let Ok(table) = args.out.canonicalize() {
+        files.retain(|found| found.path.canonicalize().is_ok_and(|path| path != table));
+    }
+    if files.is_empty() { Err(usage(format!("{}: no file is in it", args.folder.display()))) } else { Ok(files) }
+}
+
+async fn outstanding(args: &Batch) -> Result<usize, Refused> {
+    if let Some(given) = args.concurrency {
+        return Ok(given.into());
+    }
+    let metrics = args.metrics.clone().map_or_else(|| args.url.at_port(METRICS_PORT), Ok).map_err(usage)?;
+    let metrics = Client::new(metrics, Host::system(), Field::Raw);
+    Ok(batch::slots(&metrics).await.unwrap_or(LEAST).max(LEAST))
+}
+
+fn tell(summary: &Summary, before: usize, out: &Path) {
+    let Summary { labelled, errors, left, stopped } = summary;
+    if let Some(why) = stopped {
+        eprintln!("bellows: given up: {why}");
+    }
+    let there = if before > 0 { format!(" ({before} were there)") } else { String::new() };
+    eprintln!("{labelled} labelled, {errors} with an error, {left} left: {}{there}", out.display());
+    if *left > 0 {
+        eprintln!("the same command again asks for what is left");
+    }
+}
