@@ -95,6 +95,8 @@ pub fn web(config: &Config, args: &ConfigArgs) -> Ended {
         let metrics = Arc::new(Metrics::new(host.clock.now()));
         let status = Arc::new(Status::new(config.local.min_free.0));
         status.set_model(Some("it is being fetched and checked".into()));
+        // the first upload may come before the first look
+        status.set_free(disk::free_bytes(&config.state_dir())?);
         let web = web::Web::new(web_edges(&local, &host), web_settings(config), metrics.clone(), status.clone());
         let fleet = local_fleet(config, args, &host, &local)?;
         let stop_controller = CancellationToken::new();
