@@ -2,6 +2,7 @@
 //!
 //! `submit` is the seam: above it is HTTP, below it are edges, and the simulator drives it directly.
 
+mod access;
 mod batch;
 mod compat;
 mod inspect;
@@ -20,12 +21,13 @@ mod waiters;
 pub use refusal::Refusal;
 pub use server::{serve, serve_metrics};
 
-use crate::config::ResponseFormat;
+use crate::config::{ResponseFormat, Token};
 use crate::edge::bucket::Bucket;
 use crate::edge::host::Host;
 use crate::edge::queue::Queue;
 use crate::metrics::Metrics;
 use crate::status::Status;
+use access::Access;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,6 +63,9 @@ pub struct Settings {
     /// Bytes of bodies in memory at once.
     pub body_budget: u64,
     pub response_format: ResponseFormat,
+    /// Who may upload, and read results and decisions; everybody where there are none, or `allow_anonymous`.
+    pub tokens: Vec<Token>,
+    pub allow_anonymous: bool,
     /// An input object younger than this may still get its answer.
     pub request_ttl: Duration,
     /// Name of the queue that brings our answers.
@@ -79,6 +84,7 @@ struct Inner {
     settings: Settings,
     metrics: Arc<Metrics>,
     status: Arc<Status>,
+    access: Access,
     waiters: Waiters,
     /// Bytes of bodies that may still be taken into memory, in KiB.
     budget: Arc<Semaphore>,
@@ -90,7 +96,8 @@ impl Web {
     pub fn new(edges: Edges, settings: Settings, metrics: Arc<Metrics>, status: Arc<Status>) -> Web {
         let budget = Arc::new(Semaphore::new(kib(settings.body_budget.max(settings.max_body)) as usize));
         let (waiters, dismissed) = (Waiters::default(), CancellationToken::new());
-        Web(Arc::new(Inner { edges, settings, metrics, status, waiters, budget, dismissed }))
+        let access = Access::new(&settings.tokens, settings.allow_anonymous);
+        Web(Arc::new(Inner { edges, settings, metrics, status, access, waiters, budget, dismissed }))
     }
 
     /// Starts the loop that brings answers to those who wait.
