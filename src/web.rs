@@ -6,6 +6,7 @@ mod access;
 mod batch;
 mod compat;
 mod inspect;
+mod memory;
 mod page;
 mod peer;
 mod refusal;
@@ -28,10 +29,10 @@ use crate::edge::queue::Queue;
 use crate::metrics::Metrics;
 use crate::status::Status;
 use access::Access;
+use memory::Budget;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use waiters::Waiters;
 
@@ -86,15 +87,14 @@ struct Inner {
     status: Arc<Status>,
     access: Access,
     waiters: Waiters,
-    /// Bytes of bodies that may still be taken into memory, in KiB.
-    budget: Arc<Semaphore>,
+    budget: Budget,
     /// Cancelled when those who still wait shall get a 202.
     dismissed: CancellationToken,
 }
 
 impl Web {
     pub fn new(edges: Edges, settings: Settings, metrics: Arc<Metrics>, status: Arc<Status>) -> Web {
-        let budget = Arc::new(Semaphore::new(kib(settings.body_budget.max(settings.max_body)) as usize));
+        let budget = Budget::new(settings.body_budget.max(settings.max_body));
         let (waiters, dismissed) = (Waiters::default(), CancellationToken::new());
         let access = Access::new(&settings.tokens, settings.allow_anonymous);
         Web(Arc::new(Inner { edges, settings, metrics, status, access, waiters, budget, dismissed }))
@@ -105,9 +105,4 @@ impl Web {
         let web = self.clone();
         self.0.edges.host.spawn("responses", async move { responses::run(web).await });
     }
-}
-
-/// Size in KiB, rounded up, as permits are counted.
-fn kib(bytes: u64) -> u32 {
-    u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX)
 }

@@ -4,6 +4,7 @@ pub mod client;
 pub mod daemon;
 pub mod disk;
 pub mod images;
+pub mod odd;
 pub mod python;
 pub mod raw;
 pub mod shared;
