@@ -128,15 +128,12 @@ impl Whole {
             self.small.extend_from_slice(piece);
             return Ok(());
         }
-        let mapped = match &mut self.large {
-            Some(mapped) => mapped,
-            None => {
-                let map = MmapOptions::new().len(self.most).no_reserve_swap().map_anon().map_err(|_| Exhausted)?;
-                let mapped = self.large.insert(Mapped { map, filled: 0 });
-                mapped.push(&std::mem::take(&mut self.small))?;
-                mapped
-            }
-        };
+        if let Some(mapped) = &mut self.large {
+            return mapped.push(piece);
+        }
+        let map = MmapOptions::new().len(self.most).no_reserve_swap().map_anon().map_err(|_| Exhausted)?;
+        let mapped = self.large.insert(Mapped { map, filled: 0 });
+        mapped.push(&std::mem::take(&mut self.small))?;
         mapped.push(piece)
     }
 
@@ -194,7 +191,7 @@ mod tests {
             all.chunks(size).for_each(|piece| whole.push(piece).unwrap());
             assert_eq!(whole.freeze(), all, "{pieces} of {size}");
         }
-        assert!(Whole::new(LARGE as u64).push(&[0; LARGE + 1]).is_err(), "more than was said");
+        assert!(Whole::new(LARGE as u64).push(&vec![0; LARGE + 1]).is_err(), "more than was said");
     }
 
     #[tokio::test(start_paused = true)]

@@ -54,19 +54,16 @@ impl Web {
             let memory = self.0.budget.reserve(declared.unwrap_or(1)).await?;
             let body = Limited::new(request.into_body(), usize::try_from(limit).unwrap_or(usize::MAX));
             let body = Reading::new(body, Arc::clone(&memory));
-            let (images, field) = match boundary {
-                Some(boundary) => self.read_form(body, boundary, fields, declared.unwrap_or(limit), &memory).await?,
-                None => {
-                    let file = file_name(name.unwrap_or_default())?;
-                    let whole = body.whole(declared.unwrap_or(limit)).await;
-                    let bytes = whole.map_err(|e| body_error(e.as_ref(), limit))?;
-                    if bytes.is_empty() {
-                        return Err(Refusal::NoFile);
-                    }
-                    (vec![Image { file, bytes, memory }], None)
-                }
-            };
-            Ok(Upload { images, field })
+            let most = declared.unwrap_or(limit);
+            if let Some(boundary) = boundary {
+                return self.read_form(body, boundary, fields, most, &memory).await;
+            }
+            let file = file_name(name.unwrap_or_default())?;
+            let bytes = body.whole(most).await.map_err(|e| body_error(e.as_ref(), limit))?;
+            if bytes.is_empty() {
+                return Err(Refusal::NoFile);
+            }
+            Ok(Upload { images: vec![Image { file, bytes, memory }], field: None })
         };
         // one deadline around all of it: a body that drips resets every timer between frames
         tokio::time::timeout(self.0.settings.body_timeout, reading).await.unwrap_or(Err(Refusal::BodyTooSlow))
@@ -79,7 +76,7 @@ impl Web {
         fields: Fields,
         most: u64,
         memory: &Arc<Memory>,
-    ) -> Result<(Vec<Image>, Option<String>), Refusal> {
+    ) -> Result<Upload, Refusal> {
         let refused = |e| refused(&e, self.0.settings.max_body);
         let mut form = multer::Multipart::new(body, boundary);
         let (mut images, mut first, mut parts) = (Vec::new(), None, 0);
@@ -109,7 +106,10 @@ impl Web {
             images.push(Image { file, bytes, memory: Arc::clone(memory) });
         }
         // an empty file among others keeps its place, and is answered as no image
-        if images.iter().all(|image| image.bytes.is_empty()) { Err(Refusal::NoFile) } else { Ok((images, first)) }
+        if images.iter().all(|image| image.bytes.is_empty()) {
+            return Err(Refusal::NoFile);
+        }
+        Ok(Upload { images, field: first })
     }
 }
 
