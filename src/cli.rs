@@ -11,6 +11,7 @@ pub mod model;
 pub mod pause;
 pub mod remote;
 pub mod run;
+pub mod token;
 pub mod why;
 
 use crate::config::{Config, ConfigArgs, Pull};
@@ -51,6 +52,8 @@ enum Command {
     Health(health::Health),
     /// Say in plain words what the pool did and why, or draw it
     Why(why::Why),
+    /// Make tokens for those who may use the service
+    Token(token::Args),
     /// Let the pool stand still: nothing is launched or ended until `bellows resume`
     Pause(pause::Pause),
     /// Let the pool follow the queue again
@@ -111,6 +114,7 @@ pub fn run(cli: Cli) -> Exit {
         Some(Command::CheckConfig(args)) => check_config::run(&args),
         Some(Command::Health(args)) => health::run(&args),
         Some(Command::Why(args)) => why::run(&args),
+        Some(Command::Token(args)) => token::run(&args),
         Some(Command::Pause(args)) => pause::pause(&args),
         Some(Command::Resume(args)) => pause::resume(&args),
         Some(Command::Completions(args)) => completions::completions(&args),

@@ -23,7 +23,7 @@ pub use keys::{DEFAULTS, OWN_VARIABLES};
 pub use scalar::Auto;
 pub use schema::{Config, Host};
 pub use sources::{Flag, Sources};
-pub use token::Token;
+pub use token::{Token, is_name};
 pub use values::{Backend, Count, FilePath, Listen, LogFormat, Policy, Pull, ResponseFormat, Role, Size, Span, Text};
 
 use figment::error::Kind;

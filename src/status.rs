@@ -3,7 +3,7 @@
 
 mod outstanding;
 
-use bellows_core::admission::{Admission, Capacity, admit};
+use bellows_core::admission::{Admission, Capacity, LEAST_BACKLOG, admit};
 use bellows_core::control::Pause;
 use bellows_core::key::RequestId;
 use bellows_core::ledger::Ledger;
@@ -14,13 +14,16 @@ use serde::Serialize;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::time::Instant;
 
 /// Entries of the ledger that are kept: some hours of a busy pool, months of a quiet one.
 const REMEMBERED: usize = 4096;
 /// A queue that has not been read for so long makes the process unready.
 pub const UNREAD: Duration = Duration::from_secs(30);
+
+/// One image's part of what its sender may have waiting: given back with the answer.
+pub type Share = OwnedSemaphorePermit;
 
 /// Why an upload would not be accepted now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -157,10 +160,19 @@ impl Status {
         }
     }
 
-    /// An image is on its way into the queue: it counts as waiting from now on.
-    pub fn entering(self: &Arc<Status>, id: RequestId) -> Entering {
+    /// Whole seconds in which the pool works off so many requests, as a Retry-After.
+    pub fn clears(&self, requests: u64) -> u64 {
+        let (backlog, _) = *lock(&self.backlog);
+        match admit(LEAST_BACKLOG, requests, LEAST_BACKLOG, &backlog.capacity) {
+            Admission::Take => 1,
+            Admission::Refuse { retry_after } => retry_after,
+        }
+    }
+
+    /// An image is on its way into the queue: it counts as waiting from now on. `share` is held until it is answered.
+    pub fn entering(self: &Arc<Status>, id: RequestId, share: Option<Share>) -> Entering {
         self.come.fetch_add(1, Ordering::Relaxed);
-        lock(&self.outstanding).begun(id);
+        lock(&self.outstanding).begun(id, share);
         Entering { id, status: Arc::clone(self), way: Way::Coming }
     }
 
@@ -376,22 +388,22 @@ mod tests {
             status.set_backlog(Backlog { waiting, most: Some(1000), capacity });
         };
         read(998);
-        let entering = [status.entering(id(1)), status.entering(id(2))];
+        let entering = [status.entering(id(1), None), status.entering(id(2), None)];
         assert_eq!(status.admit(5), Err(5), "who is on the way in counts");
         for entering in entering {
             entering.accepted();
         }
         assert_eq!(status.admit(5), Err(5), "who came in since counts");
-        let mut sent = status.entering(id(3));
+        let mut sent = status.entering(id(3), None);
         sent.sent();
         read(999);
         sent.accepted();
         assert_eq!(status.admit(5), Ok(()), "who may be among those counted counts once");
-        let late = status.entering(id(4));
+        let late = status.entering(id(4), None);
         read(999);
         assert_eq!(status.admit(5), Err(5), "who comes only now is not among them");
         drop(late);
-        let mut failed = status.entering(id(5));
+        let mut failed = status.entering(id(5), None);
         failed.sent();
         drop(failed);
         assert_eq!(status.admit(5), Ok(()), "who did not come in does not count");
@@ -401,11 +413,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_oldest_request_ages_until_its_answer_is_seen() {
         let (status, second) = (Arc::new(Status::new(0)), Duration::from_secs(1));
-        drop(status.entering(id(1)));
-        let late = status.entering(id(2));
+        drop(status.entering(id(1), None));
+        let late = status.entering(id(2), None);
         tokio::time::advance(second).await;
         assert_eq!(status.oldest_age(), Duration::ZERO);
-        status.entering(id(3)).accepted();
+        status.entering(id(3), None).accepted();
         tokio::time::advance(second).await;
         late.accepted();
         tokio::time::advance(second).await;

@@ -2,10 +2,12 @@
 //!
 //! `submit` is the seam: above it is HTTP, below it are edges, and the simulator drives it directly.
 
+mod access;
 mod batch;
 mod compat;
 mod inspect;
 mod live;
+mod memory;
 mod page;
 mod peer;
 mod refusal;
@@ -21,12 +23,14 @@ mod waiters;
 pub use refusal::Refusal;
 pub use server::{serve, serve_metrics};
 
-use crate::config::ResponseFormat;
+use crate::config::{ResponseFormat, Token};
 use crate::edge::bucket::Bucket;
 use crate::edge::host::Host;
 use crate::edge::queue::Queue;
 use crate::metrics::Metrics;
 use crate::status::Status;
+use access::Access;
+use memory::Budget;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -62,6 +66,9 @@ pub struct Settings {
     /// Bytes of bodies in memory at once.
     pub body_budget: u64,
     pub response_format: ResponseFormat,
+    /// Who may upload, and read results and decisions; everybody where there are none, or `allow_anonymous`.
+    pub tokens: Vec<Token>,
+    pub allow_anonymous: bool,
     /// An input object younger than this may still get its answer.
     pub request_ttl: Duration,
     /// Name of the queue that brings our answers.
@@ -80,21 +87,22 @@ struct Inner {
     settings: Settings,
     metrics: Arc<Metrics>,
     status: Arc<Status>,
+    access: Access,
     waiters: Waiters,
-    /// Bytes of bodies that may still be taken into memory, in KiB.
-    budget: Arc<Semaphore>,
     /// Places for those who follow `/live`.
     listeners: Arc<Semaphore>,
+    budget: Budget,
     /// Cancelled when those who still wait shall get a 202.
     dismissed: CancellationToken,
 }
 
 impl Web {
     pub fn new(edges: Edges, settings: Settings, metrics: Arc<Metrics>, status: Arc<Status>) -> Web {
-        let budget = Arc::new(Semaphore::new(kib(settings.body_budget.max(settings.max_body)) as usize));
+        let budget = Budget::new(settings.body_budget.max(settings.max_body));
         let (waiters, dismissed) = (Waiters::default(), CancellationToken::new());
         let listeners = Arc::new(Semaphore::new(live::LISTENERS));
-        Web(Arc::new(Inner { edges, settings, metrics, status, waiters, budget, listeners, dismissed }))
+        let access = Access::new(&settings.tokens, settings.allow_anonymous);
+        Web(Arc::new(Inner { edges, settings, metrics, status, access, waiters, budget, listeners, dismissed }))
     }
 
     /// Starts the loop that brings answers to those who wait.
@@ -102,9 +110,4 @@ impl Web {
         let web = self.clone();
         self.0.edges.host.spawn("responses", async move { responses::run(web).await });
     }
-}
-
-/// Size in KiB, rounded up, as permits are counted.
-fn kib(bytes: u64) -> u32 {
-    u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX)
 }

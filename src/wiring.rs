@@ -348,6 +348,8 @@ fn web_settings(config: &Config) -> web::Settings {
         max_connections: config.web.max_connections as usize,
         body_budget: config.web.body_budget.0,
         response_format: config.web.response_format,
+        tokens: config.web.tokens.clone(),
+        allow_anonymous: config.web.allow_anonymous,
         request_ttl: *config.retention.request_ttl,
         reply_to: RESPONSES.into(),
         barrier: barrier(),

@@ -55,7 +55,8 @@ fn worker(config: &Config) -> Result<String, String> {
 
 /// What `/readyz` of the server at `listen` says: its text where that is 200, else why not.
 pub fn ready(listen: SocketAddr, limit: Duration) -> Result<String, String> {
-    let Answer { status, body } = Get { listen, key: "web.listen", path: "/readyz", limit, most: MAX_ANSWER }.ask()?;
+    let Answer { status, body } =
+        Get { listen, key: "web.listen", path: "/readyz", token: None, limit, most: MAX_ANSWER }.ask()?;
     let text = if body.is_empty() { "no reason given".into() } else { body };
     match status {
         200 => Ok(text),

@@ -13,6 +13,8 @@ pub struct Get<'a> {
     pub key: &'static str,
     /// The path, with a query where there is one.
     pub path: &'a str,
+    /// Sent where there is one.
+    pub token: Option<&'a str>,
     /// Most time for the whole, and most bytes of an answer.
     pub limit: Duration,
     pub most: usize,
@@ -49,7 +51,8 @@ impl Get<'_> {
         let mut stream = TcpStream::connect_timeout(&address, self.limit)?;
         stream.set_write_timeout(Some(self.limit))?;
         // in one piece: a server may answer and close as soon as it has read some of it
-        let request = format!("GET {} HTTP/1.0\r\nHost: {address}\r\nAccept: text/plain\r\n\r\n", self.path);
+        let token = self.token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
+        let request = format!("GET {} HTTP/1.0\r\nHost: {address}\r\n{token}Accept: text/plain\r\n\r\n", self.path);
         stream.write_all(request.as_bytes())?;
         let mut answer = Vec::new();
         let mut part = [0; 4096];
@@ -64,6 +67,36 @@ impl Get<'_> {
         }
         Ok(answer)
     }
+}
+
+/// The token of a command, for services that ask for one.
+#[derive(Clone, Default, clap::Args)]
+pub struct TokenArg {
+    /// A token of the service; better in BELLOWS_TOKEN, where other users of the machine do not see it
+    #[arg(long, value_name = "TOKEN", value_parser = token)]
+    token: Option<String>,
+}
+
+impl TokenArg {
+    /// As it was given, or as BELLOWS_TOKEN has it.
+    pub fn get(&self) -> Option<String> {
+        let variable = || std::env::var("BELLOWS_TOKEN").ok().and_then(|text| token(&text).ok());
+        self.token.clone().or_else(variable)
+    }
+}
+
+/// Never shown: not even whether there is one.
+impl std::fmt::Debug for TokenArg {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TokenArg")
+    }
+}
+
+/// What may stand in a header.
+fn token(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    let fine = !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic());
+    if fine { Ok(text.into()) } else { Err("expected a token as `bellows token new NAME` prints it".into()) }
 }
 
 /// Where a server that listens on every address is reached from here.

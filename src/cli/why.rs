@@ -2,7 +2,7 @@
 
 mod picture;
 
-use super::http::{Answer, Get};
+use super::http::{Answer, Get, TokenArg};
 use super::load;
 use crate::config::ConfigArgs;
 use crate::exit::Exit;
@@ -28,6 +28,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 pub struct Why {
     #[command(flatten)]
     pub config: ConfigArgs,
+
+    #[command(flatten)]
+    pub token: TokenArg,
 
     /// Go on as things happen, until Ctrl-C; also across a restart of the service
     #[arg(long, short)]
@@ -64,15 +67,24 @@ struct Said {
     rest: Map<String, Value>,
 }
 
+/// Who is asked.
+#[derive(Clone, Copy)]
+struct Service<'a> {
+    listen: SocketAddr,
+    token: Option<&'a str>,
+}
+
 /// Asks the service and prints.
 pub fn run(args: &Why) -> Exit {
     let listen = match load(&args.config) {
         Ok(config) => config.metrics.listen.0,
         Err(exit) => return exit,
     };
+    let token = args.token.get();
+    let service = Service { listen, token: token.as_deref() };
     let done = match &args.svg {
-        Some(file) => draw(listen, file),
-        None => tell(listen, args),
+        Some(file) => draw(service, file),
+        None => tell(service, args),
     };
     match done {
         Ok(exit) => exit,
@@ -84,10 +96,17 @@ pub fn run(args: &Why) -> Exit {
 }
 
 /// The entries from `since` on.
-fn ask<E: DeserializeOwned>(listen: SocketAddr, since: u64, all: bool) -> Result<Vec<E>, String> {
+fn ask<E: DeserializeOwned>(service: Service<'_>, since: u64, all: bool) -> Result<Vec<E>, String> {
+    let Service { listen, token } = service;
     let path = format!("/decisions?since={since}&all={all}");
-    let get = Get { listen, key: "metrics.listen", path: &path, limit: DEADLINE, most: MAX_ANSWER };
+    let get = Get { listen, key: "metrics.listen", path: &path, token, limit: DEADLINE, most: MAX_ANSWER };
     let Answer { status, body } = get.ask()?;
+    if status == 401 {
+        return Err(match token {
+            Some(_) => format!("the service at {listen} does not know this token"),
+            None => format!("the service at {listen} asks for a token; expected one in BELLOWS_TOKEN, or as --token"),
+        });
+    }
     if status != 200 {
         return Err(format!("what listens on {listen} answers {status} to {path}: expected this version of bellows"));
     }
@@ -98,8 +117,8 @@ fn ask<E: DeserializeOwned>(listen: SocketAddr, since: u64, all: bool) -> Result
 }
 
 /// Prints what there is, and with `--follow` what comes.
-fn tell(listen: SocketAddr, args: &Why) -> Result<Exit, String> {
-    let look = |since| ask::<Said>(listen, since, args.all);
+fn tell(service: Service<'_>, args: &Why) -> Result<Exit, String> {
+    let look = |since| ask::<Said>(service, since, args.all);
     let (mut news, mut last, mut absent) = (look(0)?, None, false);
     if news.is_empty() && !args.follow {
         eprintln!("nothing has changed the pool since the service started; --all shows every decision");
@@ -155,8 +174,8 @@ fn line(said: &Said) -> String {
     format!("{}  {}{again}", said.at, said.words)
 }
 
-fn draw(listen: SocketAddr, file: &Path) -> Result<Exit, String> {
-    let entries: Vec<Entry> = ask(listen, 0, true)?;
+fn draw(service: Service<'_>, file: &Path) -> Result<Exit, String> {
+    let entries: Vec<Entry> = ask(service, 0, true)?;
     let Some(picture) = picture::of(&entries) else {
         eprintln!("bellows: the service has not decided anything yet: there is nothing to draw");
         return Ok(Exit::Failure);
@@ -213,6 +232,6 @@ mod tests {
     fn nobody_there_is_said() {
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let expected = format!("nothing listens on {free}; `bellows run` starts the service");
-        assert_eq!(ask::<Said>(free, 0, false), Err(expected));
+        assert_eq!(ask::<Said>(Service { listen: free, token: None }, 0, false), Err(expected));
     }
 }

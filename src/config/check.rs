@@ -216,10 +216,9 @@ pub(super) fn warnings(config: &Config) -> Vec<String> {
             .push(format!("web.listen = {} and web.allow_anonymous: whoever reaches it may upload", config.web.listen));
     }
     if web && public(config.metrics.listen) {
-        warnings.push(format!(
-            "metrics.listen = {}: whoever reaches it sees what the service does and decides",
-            config.metrics.listen
-        ));
+        let guarded = !config.web.tokens.is_empty() && !config.web.allow_anonymous;
+        let sees = if guarded { "how much the service does" } else { "what the service does and decides" };
+        warnings.push(format!("metrics.listen = {}: whoever reaches it sees {sees}", config.metrics.listen));
     }
     if *config.queue.heartbeat * 2 > *config.queue.visibility {
         warnings.push(format!(

@@ -15,6 +15,9 @@ const EVERY: Duration = Duration::from_hours(1);
 const FIRST: Duration = Duration::from_mins(1);
 /// Objects of one listing.
 const PAGE: usize = 10_000;
+/// After so many deletions others have their turn at the disk.
+const STEP: u64 = 100;
+const PAUSE: Duration = Duration::from_millis(50);
 /// An object that comes of age during a sweep is met by the next one.
 const OVERLAP: Duration = Duration::from_hours(1);
 
@@ -54,7 +57,7 @@ impl Context {
                 let age = now.since(meta.modified);
                 if retention.objects.is_some_and(|(inputs, _)| age > inputs) {
                     self.edges.input.delete(&meta.key).await?;
-                    deleted += 1;
+                    deleted = stepped(deleted).await;
                 } else if age > retention.request_ttl && seen.is_none_or(|seen| age <= seen) {
                     expired += u64::from(self.expire(&meta.key).await?);
                 }
@@ -65,7 +68,7 @@ impl Context {
         while let Some(page) = outputs.next().await? {
             for meta in page.iter().filter(|meta| meta.key != key::CONTROL && now.since(meta.modified) > results) {
                 self.edges.output.delete(&meta.key).await?;
-                deleted += 1;
+                deleted = stepped(deleted).await;
             }
         }
         Ok((expired, deleted))
@@ -86,6 +89,15 @@ impl Context {
         self.edges.output.put_if_absent(&result, body).await?;
         Ok(true)
     }
+}
+
+/// Counts a deletion, and rests where it was the last of a step: uploads wait for the same disk.
+async fn stepped(deleted: u64) -> u64 {
+    let deleted = deleted + 1;
+    if deleted.is_multiple_of(STEP) {
+        tokio::time::sleep(PAUSE).await;
+    }
+    deleted
 }
 
 /// All objects of a bucket, page by page.

@@ -1,6 +1,7 @@
 //! What a process asks of its host: wall clock, randomness, tasks, and its own end. In the simulator all four are
 //! virtual, so roles reach them only through here.
 
+use super::{Error, Kind, Result};
 use bellows_core::key::RequestId;
 use bellows_core::time::Timestamp;
 use std::future::Future;
@@ -66,6 +67,19 @@ impl Entropy {
                 uuid::Builder::from_random_bytes(((u128::from(high) << 64) | u128::from(low)).to_be_bytes()).into_uuid()
             }
         }
+    }
+
+    /// Bytes that nobody can guess.
+    pub fn secret(&self) -> Result<[u8; 32]> {
+        let mut bytes = [0; 32];
+        match self {
+            Entropy::System => getrandom::fill(&mut bytes)
+                .map_err(|e| Error::new(Kind::Unavailable, "entropy.secret", format!("no random bytes: {e}")))?,
+            Entropy::Seeded(state) => {
+                bytes.chunks_mut(8).for_each(|part| part.copy_from_slice(&split_mix(state).to_be_bytes()));
+            }
+        }
+        Ok(bytes)
     }
 
     pub fn request_id(&self) -> RequestId {

@@ -1,5 +1,6 @@
 //! Uploads of several images: one id over all of them, and answers in the order sent.
 
+use super::access::Caller;
 use super::submit::{Image, Ticket, Waited};
 use super::{Refusal, Web};
 use crate::edge;
@@ -69,14 +70,18 @@ impl Web {
     pub(super) async fn submit_all(
         &self,
         images: Vec<Image>,
+        caller: &Caller,
         client_id: &str,
     ) -> Result<(Option<RequestId>, Vec<Submitted>), Refusal> {
         let images: Vec<_> = images.into_iter().map(|image| (not_read(&image), image)).collect();
         // how many there are is known only now
-        self.has_room(images.iter().filter(|(refusal, _)| refusal.is_none()).count())?;
+        let readable = images.iter().filter(|(refusal, _)| refusal.is_none()).count();
+        self.has_room(readable)?;
+        let mut shares = self.shares(caller, readable)?.into_iter();
         let judge = |(refusal, image): (Option<Refusal>, Image)| {
             let id = self.new_id();
-            let entering = refusal.map_or_else(|| Ok(self.0.status.entering(id)), Err);
+            let mut enter = || self.0.status.entering(id, shares.next().flatten());
+            let entering = refusal.map_or_else(|| Ok(enter()), Err);
             Judged { id, entering, image }
         };
         let judged: Vec<Judged> = images.into_iter().map(judge).collect();

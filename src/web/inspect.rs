@@ -37,7 +37,12 @@ impl Web {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return Refusal::MethodNotAllowed("GET, HEAD").response(false, "");
         }
-        match request.uri().path() {
+        let path = request.uri().path();
+        let guarded = matches!(path, "/pool" | "/decisions");
+        if guarded && let Err(refusal) = self.caller(request.headers()) {
+            return refusal.response(false, "");
+        }
+        match path {
             "/" => text(StatusCode::OK, CONTENTS),
             "/metrics" => self.metrics(),
             "/pool" => json(&*self.0.status.pool()),

@@ -3,16 +3,20 @@
 use super::reply::{HttpResponse, whole};
 use bellows_core::answer::{Failed, Reason};
 use bellows_core::key::RequestId;
-use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
 
 /// Seconds after which what is wrong here for a moment may be right again.
 const TRY_AGAIN: u64 = 5;
+/// `Basic` is taken and not named: browsers would ask for a password in a window of their own, over the page.
+const CHALLENGE: &str = "Bearer realm=\"bellows\"";
 
 /// Why a request is not served. One variant a stable code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
+    /// No token, or none that is known.
+    Unauthorized,
     NoFile,
     /// A form that is none, with the reason.
     BadForm(String),
@@ -34,6 +38,11 @@ pub enum Refusal {
     /// Too many images wait already.
     BacklogFull {
         /// Whole seconds after which some of them are answered.
+        retry_after: u64,
+    },
+    /// Too many images of this token wait already.
+    TooManyOutstanding {
+        limit: u32,
         retry_after: u64,
     },
     /// Too many uploads at once for the memory set aside.
@@ -70,6 +79,7 @@ impl Refusal {
 
     fn parts(&self) -> (StatusCode, &'static str) {
         match self {
+            Refusal::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized"),
             Refusal::NoFile => (StatusCode::BAD_REQUEST, "no-file"),
             Refusal::BadForm(_) => (StatusCode::BAD_REQUEST, "bad-form"),
             Refusal::BadFileName(_) => (StatusCode::BAD_REQUEST, "bad-file-name"),
@@ -86,6 +96,7 @@ impl Refusal {
             Refusal::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
             Refusal::ModelLoading(_) => (StatusCode::SERVICE_UNAVAILABLE, "model-loading"),
             Refusal::BacklogFull { .. } => (StatusCode::TOO_MANY_REQUESTS, "backlog-full"),
+            Refusal::TooManyOutstanding { .. } => (StatusCode::TOO_MANY_REQUESTS, "too-many-outstanding"),
             Refusal::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
             Refusal::TooManyListeners => (StatusCode::SERVICE_UNAVAILABLE, "too-many-listeners"),
             Refusal::StorageUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "storage-unavailable"),
@@ -97,6 +108,11 @@ impl Refusal {
     /// What the client reads. Nothing about our insides.
     pub fn message(&self) -> String {
         match self {
+            Refusal::Unauthorized => {
+                "expected one of this service's tokens, as `Authorization: Bearer TOKEN` or as the password of HTTP \
+                Basic (curl -u :TOKEN)"
+                    .into()
+            }
             Refusal::NoFile => {
                 "no file in the request; expected an image as form field `myfile`, `file` or `inputFile` \
                 (curl -F myfile=@photo.jpg), or as the whole body of PUT /classify (curl -T photo.jpg)"
@@ -114,6 +130,9 @@ impl Refusal {
             Refusal::BacklogFull { retry_after } => {
                 format!("too many images wait already; try again in {retry_after} s")
             }
+            Refusal::TooManyOutstanding { limit, retry_after } => {
+                format!("of this token at most {limit} images may wait at once; try again in {retry_after} s")
+            }
             Refusal::Busy => "too many uploads at once; try again in a moment".into(),
             Refusal::TooManyListeners => "too many pages follow this already; try again in a moment".into(),
             Refusal::StorageUnavailable => "the upload could not be stored; try again in a moment".into(),
@@ -127,10 +146,13 @@ impl Refusal {
         let (status, code) = self.parts();
         let mut response = error(status, code, &self.message(), json, request_id);
         let headers = response.headers_mut();
-        if let Refusal::BacklogFull { retry_after } = self {
+        if let Refusal::BacklogFull { retry_after } | Refusal::TooManyOutstanding { retry_after, .. } = self {
             headers.insert(RETRY_AFTER, HeaderValue::from(*retry_after));
         } else if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(RETRY_AFTER, HeaderValue::from(TRY_AGAIN));
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE));
         }
         if let Refusal::MethodNotAllowed(allowed) = self {
             headers.insert(hyper::header::ALLOW, HeaderValue::from_static(allowed));

@@ -1,5 +1,6 @@
 //! From an HTTP request to a reply. The only place that names paths.
 
+use super::access::Caller;
 use super::batch::Submitted;
 use super::peer::Peer;
 use super::refusal::close;
@@ -65,7 +66,8 @@ impl Web {
             "/script.js" if get => (Route::Page, page::SCRIPT.response()),
             "/openapi.yaml" if get => (Route::OpenApi, page::OPENAPI.response()),
             "/live" if get => {
-                (Route::Live, self.live().unwrap_or_else(|refusal| refusal.response(head.json, &head.id)))
+                let live = self.caller(request.headers()).and_then(|_| self.live());
+                (Route::Live, live.unwrap_or_else(|refusal| refusal.response(head.json, &head.id)))
             }
             "/" if head.method == Method::POST => {
                 (Route::Upload, self.upload(request, head, Fields::Named, None).await)
@@ -109,14 +111,15 @@ impl Web {
         let json = fields == Fields::Any || head.json;
         let peer = request.extensions().get::<Peer>().cloned();
         let read = async {
-            self.admit()?;
-            self.read(request, fields, name).await
+            let caller = self.caller(request.headers())?;
+            self.admit(&caller)?;
+            Ok((self.read(request, fields, name).await?, caller))
         };
-        let Upload { images, field } = match read.await {
+        let (Upload { images, field }, caller) = match read.await {
             Ok(upload) => upload,
             Err(refusal) => return head.refuse(&refusal, json),
         };
-        let (batch, submitted) = match self.submit_all(images, &head.id).await {
+        let (batch, submitted) = match self.submit_all(images, &caller, &head.id).await {
             Ok(accepted) => accepted,
             Err(refusal) => return refusal.response(json, &head.id),
         };
@@ -140,13 +143,14 @@ impl Web {
     }
 
     /// Says no before a byte of the body is read.
-    fn admit(&self) -> Result<(), Refusal> {
+    fn admit(&self, caller: &Caller) -> Result<(), Refusal> {
         self.0.status.ready().map_err(|reason| match reason {
             NotReady::Draining => Refusal::Draining,
             NotReady::ModelLoading(how_far) => Refusal::ModelLoading(how_far),
             NotReady::DiskLow { .. } => Refusal::DiskLow,
             NotReady::QueueUnread(_) => Refusal::StorageUnavailable,
         })?;
+        self.may_bring(caller, 1)?;
         self.has_room(1)
     }
 
@@ -159,6 +163,9 @@ impl Web {
 
     async fn results(&self, id: &str, headers: &HeaderMap, head: &Head) -> HttpResponse {
         let json = head.json || !accepts(headers, "text/plain");
+        if let Err(refusal) = self.caller(headers) {
+            return head.refuse(&refusal, json);
+        }
         let Ok(wanted) = id.parse::<RequestId>() else {
             return Refusal::NotFound.response(json, &head.id);
         };

@@ -1,5 +1,6 @@
 //! One image from memory to durable, and the wait for its answer. Knows no HTTP.
 
+use super::memory::Memory;
 use super::waiters::Waiter;
 use super::{Refusal, Web};
 use crate::edge::{self, Kind};
@@ -13,7 +14,7 @@ use bytes::Bytes;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tracing::Instrument;
 
@@ -29,7 +30,7 @@ pub(super) struct Image {
     pub(super) file: String,
     pub(super) bytes: Bytes,
     /// Memory set aside for the upload it came with, held as long as its bytes are.
-    pub(super) budget: Arc<OwnedSemaphorePermit>,
+    pub(super) memory: Arc<Memory>,
 }
 
 /// An accepted image: its message is durably sent.
@@ -122,7 +123,7 @@ impl Web {
             }
             return Err(refused(&e));
         }
-        drop(image.budget);
+        drop((image.bytes, image.memory));
         if let Some(barrier) = &self.0.settings.barrier {
             hold(barrier, id).await;
         }

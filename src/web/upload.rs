@@ -1,17 +1,15 @@
 //! Reading an upload: raw body or form, whole, within limits of size, count and time.
 
+use super::memory::{Exhausted, Memory, Reading, Whole};
 use super::submit::Image;
-use super::{Refusal, Web, kib};
+use super::{Refusal, Web};
 use bellows_core::key::{self, NameError};
-use bytes::Bytes;
-use http_body_util::{BodyDataStream, BodyExt, LengthLimitError, Limited};
-use hyper::body::{Body, Incoming};
+use http_body_util::{LengthLimitError, Limited};
+use hyper::body::Incoming;
 use hyper::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE};
 use hyper::{HeaderMap, Request};
 use percent_encoding::percent_decode_str;
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::sync::OwnedSemaphorePermit;
 
 /// What an upload holds.
 #[derive(Debug)]
@@ -20,9 +18,6 @@ pub(super) struct Upload {
     /// The form field of the first image: the original's clients are told apart by it.
     pub(super) field: Option<String>,
 }
-
-/// How long an upload may wait for memory before it is told to come back.
-const LONGEST_RESERVE: Duration = Duration::from_secs(10);
 
 /// The field names that POST / takes a file from.
 pub(super) const FIELDS: [&str; 3] = ["myfile", "file", "inputFile"];
@@ -56,42 +51,36 @@ impl Web {
             return Err(Refusal::NoFile);
         }
         let reading = async {
-            let budget = Arc::new(self.reserve(declared.unwrap_or(limit)).await?);
+            let memory = self.0.budget.reserve(declared.unwrap_or(1)).await?;
             let body = Limited::new(request.into_body(), usize::try_from(limit).unwrap_or(usize::MAX));
-            let (images, field) = match boundary {
-                Some(boundary) => self.read_form(body, boundary, fields, &budget).await?,
-                None => (vec![read_raw(body, name.unwrap_or_default(), limit, budget).await?], None),
-            };
-            Ok(Upload { images, field })
+            let body = Reading::new(body, Arc::clone(&memory));
+            let most = declared.unwrap_or(limit);
+            if let Some(boundary) = boundary {
+                return self.read_form(body, boundary, fields, most, &memory).await;
+            }
+            let file = file_name(name.unwrap_or_default())?;
+            let bytes = body.whole(most).await.map_err(|e| body_error(e.as_ref(), limit))?;
+            if bytes.is_empty() {
+                return Err(Refusal::NoFile);
+            }
+            Ok(Upload { images: vec![Image { file, bytes, memory }], field: None })
         };
         // one deadline around all of it: a body that drips resets every timer between frames
         tokio::time::timeout(self.0.settings.body_timeout, reading).await.unwrap_or(Err(Refusal::BodyTooSlow))
     }
 
-    /// Waits until there is memory for a body of `bytes`.
-    async fn reserve(&self, bytes: u64) -> Result<OwnedSemaphorePermit, Refusal> {
-        let permits = self.0.budget.clone().acquire_many_owned(kib(bytes.max(1)));
-        match tokio::time::timeout(LONGEST_RESERVE, permits).await {
-            Ok(Ok(permit)) => Ok(permit),
-            _ => Err(Refusal::Busy),
-        }
-    }
-
-    async fn read_form<B>(
+    async fn read_form(
         &self,
-        body: B,
+        body: Reading,
         boundary: String,
         fields: Fields,
-        budget: &Arc<OwnedSemaphorePermit>,
-    ) -> Result<(Vec<Image>, Option<String>), Refusal>
-    where
-        B: Body<Data = Bytes> + Send + 'static,
-        B::Error: Into<Box<dyn std::error::Error + Send + Sync>> + 'static,
-    {
+        most: u64,
+        memory: &Arc<Memory>,
+    ) -> Result<Upload, Refusal> {
         let refused = |e| refused(&e, self.0.settings.max_body);
-        let mut form = multer::Multipart::new(BodyDataStream::new(body), boundary);
+        let mut form = multer::Multipart::new(body, boundary);
         let (mut images, mut first, mut parts) = (Vec::new(), None, 0);
-        while let Some(part) = form.next_field().await.map_err(refused)? {
+        while let Some(mut part) = form.next_field().await.map_err(refused)? {
             parts += 1;
             if parts > self.0.settings.max_files {
                 return Err(Refusal::TooManyFiles { limit: self.0.settings.max_files });
@@ -104,16 +93,23 @@ impl Web {
                 continue;
             }
             let file = file_name(sent_name.as_deref().unwrap_or_default())?;
-            let bytes = part.bytes().await.map_err(refused)?;
+            let mut whole = Whole::new(most);
+            while let Some(piece) = part.chunk().await.map_err(refused)? {
+                whole.push(&piece).map_err(|_| Refusal::Busy)?;
+            }
+            let bytes = whole.freeze();
             // a form whose file input was left empty sends a part without name and content
             if bytes.is_empty() && sent_name.is_none_or(|name| name.is_empty()) {
                 continue;
             }
             first.get_or_insert(field);
-            images.push(Image { file, bytes, budget: Arc::clone(budget) });
+            images.push(Image { file, bytes, memory: Arc::clone(memory) });
         }
         // an empty file among others keeps its place, and is answered as no image
-        if images.iter().all(|image| image.bytes.is_empty()) { Err(Refusal::NoFile) } else { Ok((images, first)) }
+        if images.iter().all(|image| image.bytes.is_empty()) {
+            return Err(Refusal::NoFile);
+        }
+        Ok(Upload { images, field: first })
     }
 }
 
@@ -138,21 +134,6 @@ fn extended_name(disposition: &str) -> Result<Option<String>, Refusal> {
     let (charset, name) = (fields.next().unwrap_or_default(), fields.nth(1).unwrap_or_default());
     let name = percent_decode_str(name).decode_utf8().ok().filter(|_| charset.eq_ignore_ascii_case("utf-8"));
     name.map(|name| Some(name.into_owned())).ok_or_else(|| Refusal::BadFileName(NOT_UTF_8.into()))
-}
-
-async fn read_raw<B>(
-    body: Limited<B>,
-    name: &str,
-    limit: u64,
-    budget: Arc<OwnedSemaphorePermit>,
-) -> Result<Image, Refusal>
-where
-    B: Body<Data = Bytes>,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    let file = file_name(name)?;
-    let bytes = body.collect().await.map_err(|e| body_error(e.as_ref(), limit))?.to_bytes();
-    if bytes.is_empty() { Err(Refusal::NoFile) } else { Ok(Image { file, bytes, budget }) }
 }
 
 fn file_name(sent: &str) -> Result<String, Refusal> {
@@ -194,6 +175,9 @@ fn body_error(error: &(dyn std::error::Error + 'static), limit: u64) -> Refusal 
     while let Some(e) = cause {
         if e.is::<LengthLimitError>() {
             return Refusal::TooLarge { limit };
+        }
+        if e.is::<Exhausted>() {
+            return Refusal::Busy;
         }
         cause = e.source();
     }

@@ -363,3 +363,36 @@ fn what_nobody_answered_in_time_is_answered_expired_and_old_objects_go() {
         w.pass(SECOND).await;
     });
 }
+
+/// Ten uploads an hour for a month, each with what it leaves behind: the folders grow until the oldest are let go, and no
+/// further.
+#[test]
+fn a_month_of_uploads_keeps_no_more_than_it_is_told() {
+    virtually(async {
+        let mut settings = settings(Kind::Processes);
+        settings.tick = SECOND * 600;
+        let day = Duration::from_hours(24);
+        settings.retention = Retention { request_ttl: Duration::from_hours(2), objects: Some((day * 3, day * 6)) };
+        let w = Watched::new(settings, Vec::new());
+        let input = Bucket::Memory(w.world.input.clone());
+        let output = Bucket::Memory(w.world.output.clone());
+        let (mut most, mut least) = ((0, 0), (usize::MAX, usize::MAX));
+        for hour in 0..30 * 24_u128 {
+            for n in 0..10 {
+                let id = RequestId(Uuid::from_u128(hour * 10 + n + 1));
+                input.put(&key::input(id, "a.png"), b"image"[..].into()).await.unwrap();
+                output.put(&key::result(id), b"{}"[..].into()).await.unwrap();
+            }
+            sleep(Duration::from_hours(1)).await;
+            let kept =
+                (input.list("", None, 9999).await.unwrap().len(), output.list("", None, 9999).await.unwrap().len());
+            if hour > 7 * 24 {
+                most = (most.0.max(kept.0), most.1.max(kept.1));
+                least = (least.0.min(kept.0), least.1.min(kept.1));
+            }
+        }
+        // what comes of age waits for the next sweep; the control object stays
+        assert!(most.0 <= (72 + 2) * 10 && most.1 <= (144 + 2) * 10 + 1, "{most:?}");
+        assert!(least.0 >= 71 * 10 && least.1 >= 143 * 10, "{least:?}");
+    });
+}

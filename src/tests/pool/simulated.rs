@@ -67,7 +67,7 @@ impl Watched {
         for _ in 0..count {
             let n = self.uploaded.len() as u128 + 1;
             let id = self.world.upload(n).await.unwrap();
-            self.controller.status.entering(id).accepted();
+            self.controller.status.entering(id, None).accepted();
             self.uploaded.push(id);
         }
     }

@@ -6,6 +6,7 @@ pub mod contract;
 pub mod daemon;
 pub mod disk;
 pub mod images;
+pub mod odd;
 pub mod python;
 pub mod raw;
 pub mod shared;
