@@ -89,9 +89,9 @@ struct Inner {
     status: Arc<Status>,
     access: Access,
     waiters: Waiters,
+    budget: Budget,
     /// Places for those who follow `/live`.
     listeners: Arc<Semaphore>,
-    budget: Budget,
     /// Cancelled when those who still wait shall get a 202.
     dismissed: CancellationToken,
 }

@@ -30,7 +30,7 @@ fn a_killed_run_goes_on_where_it_was() {
     let (folder, table, state) = (dir.path().join("in"), dir.path().join("labels.csv"), dir.path().join("state"));
     pictures(&folder, 40);
     std::fs::create_dir(folder.join("deep")).unwrap();
-    std::fs::write(folder.join("deep/notes, no \"image\".txt"), "milk and eggs").unwrap();
+    std::fs::write(folder.join("deep/notes, no \"image\".jpg"), "milk and eggs").unwrap();
     let daemon = Options::new(&state).set("app.pause=100ms").start_warm(2);
     let metrics = daemon.metrics.replace("/metrics", "/");
     let arguments = ["batch", folder.to_str().unwrap(), "--out", table.to_str().unwrap(), "--url", &daemon.url];
@@ -65,7 +65,7 @@ fn a_killed_run_goes_on_where_it_was() {
         assert!(row[2].parse::<f32>().unwrap() > 0.1, "{row:?}");
         assert_eq!(row[3..], [sha256(&image), String::new()], "{row:?}");
     }
-    let text = &rows["deep/notes, no \"image\".txt"];
+    let text = &rows["deep/notes, no \"image\".jpg"];
     assert_eq!(text[1..], [String::new(), String::new(), sha256(b"milk and eggs"), "unsupported-image".into()]);
 
     let (code, _, err) = run(&arguments);
