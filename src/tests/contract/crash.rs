@@ -80,7 +80,7 @@ fn run_sixteen<F: Future<Output = ()> + Send + 'static>(work: impl Fn(u64) -> F)
 }
 
 #[test]
-#[ignore = "a child of the tests below"]
+#[ignore = "no test by itself: a process that the tests below start and kill; alone it would never end"]
 fn child_that_sends() {
     let queue = queue(&folder_of_child());
     run_sixteen(|caller| {
@@ -96,7 +96,7 @@ fn child_that_sends() {
 }
 
 #[test]
-#[ignore = "a child of the tests below"]
+#[ignore = "no test by itself: a process that the tests below start and kill; alone it would never end"]
 fn child_that_puts() {
     let bucket = Bucket::Local(bucket(&folder_of_child()));
     run_sixteen(|caller| {
@@ -116,7 +116,7 @@ fn child_that_puts() {
 }
 
 #[test]
-#[ignore = "a child of the tests below"]
+#[ignore = "no test by itself: a process that a test below starts and waits for"]
 fn child_that_sends_one() {
     super::block_on(queue(&folder_of_child()).send("m".into())).unwrap();
 }

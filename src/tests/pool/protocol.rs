@@ -122,6 +122,38 @@ fn a_hung_worker_is_replaced_and_its_image_answered() {
 }
 
 #[test]
+fn a_killed_worker_is_replaced_while_there_is_work() {
+    for kind in KINDS {
+        virtually(async {
+            let mut w = Watched::new(settings(kind), Vec::new());
+            w.pass(SECOND * 2).await;
+            w.upload(40).await;
+            w.pass(SECOND * 6).await;
+            let victim = w.world.live()[0].instance_id.clone();
+            assert!(w.world.kill_worker(&victim));
+            w.comes_to_rest(HEALS).await;
+            assert_eq!((w.most, w.seen.len()), (10, 11), "{kind:?}: {:#?}", w.why());
+        });
+    }
+}
+
+#[test]
+fn a_controller_that_stops_lets_its_processes_finish_and_leaves_machines_alone() {
+    for (kind, left) in [(Kind::Processes, 0), (Kind::Machines, 4)] {
+        virtually(async {
+            let mut w = Watched::new(settings(kind), Vec::new());
+            w.pass(SECOND * 2).await;
+            w.upload(4).await;
+            w.pass(SECOND * 4).await;
+            assert_eq!(w.unanswered().await, 4, "{kind:?}: all are in hand");
+            w.controller.stop();
+            w.pass(SECOND * 10).await;
+            assert_eq!((w.unanswered().await, w.world.live().len()), (0, left), "{kind:?}");
+        });
+    }
+}
+
+#[test]
 fn one_that_never_becomes_ready_is_replaced() {
     for kind in KINDS {
         virtually(async {
