@@ -59,8 +59,8 @@ pub async fn run(edges: Edges, settings: Settings) {
     let app = App { edges: Arc::new(edges), settings: Arc::new(settings) };
     let boot = app.settings.started.elapsed();
     app.report(WorkerState::Ready, Tally::default(), 0, boot).await;
-    // room for every job's end: a slot holds two at most, a poll brings ten
-    let (done, ended) = mpsc::channel(app.settings.sessions * 2 + 16);
+    // room for every job's end: a slot holds four at most, a poll brings ten
+    let (done, ended) = mpsc::channel(app.settings.sessions * 4 + 16);
     let worker = Worker::new(app.settings.sessions);
     let (looking, told, over) = look(&app);
     let mut intake = Intake { app, worker, jobs: BTreeMap::new(), next: 0, tally: Tally::default(), done, looking };

@@ -29,7 +29,7 @@ pub(super) struct Done {
     pub(super) ending: JobEnding,
     /// In the engine, with the configured pause.
     pub(super) service: Duration,
-    /// Fetching, storing, answering.
+    /// Fetching, storing, answering. What it waited for a session counts nowhere: that grows with what is in hand.
     pub(super) elsewhere: Duration,
 }
 
@@ -79,7 +79,9 @@ impl From<Error> for Stop {
 #[derive(Default)]
 struct Spent {
     fetch: Duration,
+    /// A session was busy with it.
     engine: Duration,
+    waiting: Duration,
     pause: Duration,
 }
 
@@ -103,7 +105,7 @@ impl Job {
             let work = app.work(&lease, &abandon, &mut spent);
             let ending = tokio::time::timeout(settings.job_deadline, work).await.unwrap_or(JobEnding::Overdue);
             done.service = spent.engine + spent.pause;
-            done.elsewhere = began.elapsed().saturating_sub(done.service);
+            done.elsewhere = began.elapsed().saturating_sub(done.service + spent.waiting);
             ending
         };
         let ending = tokio::select! {
@@ -193,11 +195,16 @@ impl App {
             outcome = self.edges.engine.classify(image) => outcome,
             () = abandon.cancelled() => return Err(Stop::Abandoned),
         };
-        spent.engine = began.elapsed();
+        spent.engine = match &outcome {
+            Ok(labelled) => labelled.busy(),
+            Err(Failure::Image { busy, .. }) => *busy,
+            Err(Failure::Engine(_)) => began.elapsed(),
+        };
+        spent.waiting = began.elapsed().saturating_sub(spent.engine);
         let labelled = match outcome {
             Ok(labelled) => labelled,
             Err(Failure::Engine(e)) => return Err(Stop::Failed(e)),
-            Err(Failure::Image { reason, message, sha256 }) => {
+            Err(Failure::Image { reason, message, sha256, .. }) => {
                 return Ok(Answer::failed(reason, message, request.request_id, &request.filename).of_bytes(sha256));
             }
         };
@@ -222,7 +229,7 @@ impl App {
                 fetch: ms(spent.fetch),
                 decode: labelled.decode_ms,
                 infer: labelled.infer_ms,
-                total: ms(waited + spent.fetch + spent.engine + spent.pause),
+                total: ms(waited + spent.fetch + began.elapsed()),
             },
         })))
     }

@@ -4,6 +4,7 @@
 use super::{Error, Kind};
 use bellows_core::answer::{Prediction, Reason};
 use bytes::Bytes;
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 /// One image to classify.
@@ -25,11 +26,18 @@ pub struct Labelled {
     pub infer_ms: f64,
 }
 
+impl Labelled {
+    /// How long a session was busy with the image; waiting for one does not count.
+    pub fn busy(&self) -> Duration {
+        Duration::try_from_secs_f64((self.decode_ms + self.infer_ms) / 1e3).unwrap_or_default()
+    }
+}
+
 /// Why there is no label.
 #[derive(Debug)]
 pub enum Failure {
     /// It is the image's fault: the same bytes fail again, so this is the answer.
-    Image { reason: Reason, message: String, sha256: String },
+    Image { reason: Reason, message: String, sha256: String, busy: Duration },
     /// It is not: another attempt may succeed.
     Engine(Error),
 }

@@ -106,7 +106,14 @@ impl Sessions {
         let limits = Limits { max_pixels: self.installed.max_pixels };
         let tensor = match preprocess::prepare(image, &self.installed.model.manifest.input, limits) {
             Ok(tensor) => tensor,
-            Err(e) => return Err(Failure::Image { reason: e.reason(), message: e.to_string(), sha256 }),
+            Err(e) => {
+                return Err(Failure::Image {
+                    reason: e.reason(),
+                    message: e.to_string(),
+                    sha256,
+                    busy: start.elapsed(),
+                });
+            }
         };
         let decoded = Instant::now();
         // A session that panicked is thrown away.

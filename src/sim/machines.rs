@@ -141,7 +141,8 @@ async fn classify(mut work: Receiver, service: Duration) {
     while let Some(work) = work.recv().await {
         sleep(service).await;
         let predictions = vec![Prediction { index: 0, label: "thing".into(), probability: 1.0 }];
-        let labelled = Labelled { predictions, sha256: String::new(), decode_ms: 0.0, infer_ms: 0.0 };
+        let labelled =
+            Labelled { predictions, sha256: String::new(), decode_ms: 0.0, infer_ms: service.as_secs_f64() * 1e3 };
         let _ = work.reply.send(Ok(labelled));
     }
 }

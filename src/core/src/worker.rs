@@ -114,9 +114,11 @@ pub struct Worker {
 
 /// Weight of the newest job in the averages.
 const NEWEST: f64 = 0.1;
-/// A second message a session is held where a job spends more than this share of its engine time elsewhere (fetching,
-/// storing, answering): otherwise the session would stand idle meanwhile.
+/// More messages than sessions are held where a job spends more than this share of its engine time elsewhere
+/// (fetching, storing, answering): otherwise the sessions would stand idle meanwhile.
 const PREFETCH_ABOVE: f64 = 0.1;
+/// Most messages held for one session: what a crash delays until its leases run out.
+const MOST_A_SLOT: f64 = 4.0;
 /// A confirmation that cannot be sent so often is given up: the instance goes all the same, and is missed in the list.
 const MOST_CONFIRMS: u32 = 10;
 
@@ -155,12 +157,17 @@ impl Worker {
         if alone || self.phase != Phase::Serving {
             return 0;
         }
-        let capacity = if self.prefetches() { self.slots.saturating_mul(2) } else { self.slots };
-        capacity.saturating_sub(self.running.len())
+        self.capacity().saturating_sub(self.running.len())
     }
 
-    fn prefetches(&self) -> bool {
-        self.elsewhere > self.service * PREFETCH_ABOVE
+    /// How many messages in hand keep every session busy: of each job's whole time only `service` is spent in one
+    /// (Little's law). A message more a session where that pays at all, at most [`MOST_A_SLOT`].
+    fn capacity(&self) -> usize {
+        if self.elsewhere <= self.service * PREFETCH_ABOVE {
+            return self.slots;
+        }
+        let a_slot = (1.0 + self.elsewhere / self.service).ceil().clamp(2.0, MOST_A_SLOT);
+        self.slots.saturating_mul(a_slot as usize)
     }
 
     /// Messages in hand.

@@ -90,7 +90,7 @@ fn an_overdue_job_gives_back_what_waits_to_be_alone() {
 }
 
 #[test]
-fn a_second_message_a_session_is_held_only_where_it_pays() {
+fn as_many_messages_a_session_are_held_as_keep_it_busy() {
     let mut worker = Worker::new(2);
     assert_eq!(worker.room(), 2);
     polled(&mut worker, &[(1, false)]);
@@ -101,6 +101,16 @@ fn a_second_message_a_session_is_held_only_where_it_pays() {
         worker.on(finished(job, MS * 2000, MS * 3));
     }
     assert_eq!(worker.room(), 2);
+    for (elsewhere, capacity) in [(0, 2), (90, 4), (180, 6), (1_000_000, 8)] {
+        let mut worker = Worker::new(2);
+        polled(&mut worker, &[(1, false)]);
+        worker.on(finished(1, MS * 100, MS * elsewhere));
+        assert_eq!(worker.room(), capacity, "{elsewhere} ms elsewhere beside 100 ms of service");
+    }
+    let mut instant = Worker::new(1);
+    polled(&mut instant, &[(1, false)]);
+    instant.on(finished(1, Duration::ZERO, MS));
+    assert_eq!(instant.room(), 4, "no service time at all is no reason for no bound");
 }
 
 #[test]
