@@ -3,7 +3,7 @@
 //!
 //! `cargo bench --bench app_tier`: two workers clear a backlog of stored uploads; two Rust threads and two Python
 //! processes run the bare loop over the same photographs with the same graph; all in turns in one run. Needs the shared
-//! photographs (BELLOWS_SHARED names their folder) and python3.
+//! photographs (BELLOWS_DEBUG_SHARED names their folder) and python3.
 #![expect(
     clippy::unwrap_used,
     clippy::disallowed_methods,

@@ -17,10 +17,10 @@ use std::time::{Duration, Instant};
 const LIMITS: Limits = Limits { max_pixels: MAX_PIXELS };
 
 fn main() {
-    let shared = std::env::var_os("BELLOWS_SHARED").map_or_else(|| root().join("../shared"), PathBuf::from);
+    let shared = std::env::var_os("BELLOWS_DEBUG_SHARED").map_or_else(|| root().join("../shared"), PathBuf::from);
     let models = shared.join("models");
     if !models.is_dir() {
-        println!("skipped: no photographs in {} (BELLOWS_SHARED names their folder)", shared.display());
+        println!("skipped: no photographs in {} (BELLOWS_DEBUG_SHARED names their folder)", shared.display());
         return;
     }
     let input =

@@ -2,7 +2,7 @@
 //!
 //! `cargo bench --bench service`: bellows (durable accept, queue, stored results) and mosec with two one-thread workers
 //! serve the same graph and photographs in turns; a client of 1, 16 and 100 connections checks every answer. Needs the
-//! shared models (BELLOWS_SHARED names their folder) and python3; fetches mosec into target/ by itself.
+//! shared models (BELLOWS_DEBUG_SHARED names their folder) and python3; fetches mosec into target/ by itself.
 #![expect(
     clippy::unwrap_used,
     clippy::disallowed_methods,

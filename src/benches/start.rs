@@ -2,7 +2,7 @@
 //!
 //! Each start is one of the whole program on a state folder of its own, with the default model and one worker; the
 //! first of them, for which the files may not be in memory, does not count. Needs the shared photographs
-//! (BELLOWS_SHARED names their folder) for the last figure.
+//! (BELLOWS_DEBUG_SHARED names their folder) for the last figure.
 #![expect(
     clippy::unwrap_used,
     clippy::disallowed_methods,

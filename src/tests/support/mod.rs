@@ -27,11 +27,11 @@ pub fn data_dir() -> PathBuf {
 /// The shared photographs and models; `None` (and a word about it) where they are not.
 pub fn shared() -> Option<PathBuf> {
     let folder =
-        std::env::var_os("BELLOWS_SHARED").map_or_else(|| root().join("../shared"), PathBuf::from).join("models");
+        std::env::var_os("BELLOWS_DEBUG_SHARED").map_or_else(|| root().join("../shared"), PathBuf::from).join("models");
     if folder.is_dir() {
         return Some(folder);
     }
-    println!("skipped: the folder of shared photographs is not here (BELLOWS_SHARED names it)");
+    println!("skipped: the folder of shared photographs is not here (BELLOWS_DEBUG_SHARED names it)");
     None
 }
 
