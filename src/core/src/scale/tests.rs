@@ -2,6 +2,7 @@ use super::*;
 use crate::estimate::Arrivals;
 use crate::pool::Live;
 
+mod deadline;
 mod properties;
 mod vectors;
 
@@ -112,6 +113,25 @@ fn lowering_the_maximum_shrinks_the_pool_whatever_was_needed() {
 }
 
 #[test]
+fn a_bound_that_the_need_just_meets_is_no_clamp() {
+    let mut warm = policy(Rule::PerRequest, 0);
+    warm.min = 3;
+    assert_eq!(decide(&seen(20, 0, 0), &warm).clamp, None);
+    assert_eq!(decide(&seen(3, 0, 0), &warm).clamp, None);
+}
+
+#[test]
+fn the_deadline_rule_holds_by_itself_unless_a_hold_is_fixed() {
+    for (hold, kept) in [(Hold::Boots(Duration::from_mins(2)), 0), (Hold::Fixed(Duration::from_mins(2)), 4)] {
+        let policy = Policy { hold, ..policy(Rule::Deadline, 0) };
+        let first = decide(&seen(30, 0, 4), &policy);
+        let now = Duration::from_secs(60);
+        let later = decide(&Observation { now, memory: first.memory, ..seen(0, 0, 4) }, &policy);
+        assert_eq!(later.wanted, kept, "{hold:?}");
+    }
+}
+
+#[test]
 fn the_minimum_is_kept_warm() {
     let mut warm = policy(Rule::Backlog, 0);
     warm.min = 3;
@@ -138,6 +158,8 @@ fn nothing_scales_in_on_stale_reads() {
     }
     let fresh = Observation { list_age: Some(STALE_AFTER), ..seen(0, 0, 4) };
     assert_eq!(decide(&fresh, &policy).act.request, 4);
+    let enough = Observation { list_failed: true, ..seen(4, 0, 4) };
+    assert_eq!(decide(&enough, &policy).clamp, None, "nobody was to go anyway");
 }
 
 #[test]

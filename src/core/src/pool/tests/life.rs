@@ -152,6 +152,47 @@ fn two_instances_of_one_id_are_both_counted_and_shown() {
 }
 
 #[test]
+fn every_instance_counts_where_it_stands() {
+    let (leader, mut roster) = begin(UNLISTED_GRACE);
+    let states = (1..=8).map(|n| (n, if n > 6 { State::ShuttingDown } else { State::Running }));
+    roster.listed(&list(&states.collect::<Vec<_>>()), AT(1), AT(1));
+    for n in 3..=6 {
+        roster.reported(&report(n, WorkerState::Ready, 0), AT(2));
+    }
+    for n in 5..=6 {
+        roster.confirmed(AppTierId(n), &name(n));
+    }
+    let live = roster.live(&leader.control().intents, AT(2));
+    assert_eq!((live.booting, live.ready, live.retiring, live.terminating), (2, 2, 2, 2));
+    assert!(live.conflicts.is_empty());
+}
+
+#[test]
+fn who_boots_is_seen_with_the_time_since() {
+    let (_, mut roster) = begin(UNLISTED_GRACE);
+    roster.listed(&list(&[(1, State::Running)]), AT(1), AT(1));
+    roster.listed(&list(&[(1, State::Running), (2, State::Pending)]), AT(5), AT(5));
+    roster.reported(&report(1, WorkerState::Ready, 0), AT(6));
+    assert!(roster.is_booting());
+    assert_eq!(roster.booting_for(AT(12)), [AT(7)]);
+    roster.reported(&report(2, WorkerState::Ready, 0), AT(13));
+    assert!(!roster.is_booting());
+}
+
+#[test]
+fn a_launch_that_is_over_leaves_nothing_behind() {
+    let (mut leader, mut roster) = begin(UNLISTED_GRACE);
+    // the second launch has the token of the first, which no controller does: what is left of the first would show
+    for (begun, brought) in [(1, 1), (2000, 3)] {
+        launch(&mut leader, &mut roster, &[1, 2], Some(Settlement::Listed(named(&[brought]))), AT(begun));
+        assert_eq!(roster.live(&leader.control().intents, AT(begun + 599)).free(2), []);
+        roster.listed(&list(&[(brought, State::Terminated)]), AT(begun + 599), AT(begun + 599));
+        leader.prune(&mut roster, AT(begun + 600));
+        assert!(leader.control().intents.is_empty());
+    }
+}
+
+#[test]
 fn who_never_registers_is_ended_after_the_deadline_and_only_if_reports_were_read() {
     let (mut leader, mut roster) = begin(UNLISTED_GRACE);
     launch(&mut leader, &mut roster, &[1], Some(Settlement::Answered(named(&[1]))), AT(10));

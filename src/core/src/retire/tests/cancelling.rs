@@ -157,3 +157,15 @@ fn a_sweep_that_found_something_is_followed_by_another() {
     assert!(!requests.must_sweep(AT(150)));
     assert!(requests.must_sweep(AT(151)));
 }
+
+#[test]
+fn a_run_ends_however_much_there_is() {
+    let (mut requests, sent) = out(0..1);
+    let older = TerminateRequest { epoch: Epoch(4), ..sent[0] };
+    let (mut sweep, mut receives) = (Cancel::sweep(), 0);
+    while sweep.ask().is_some() {
+        sweep.met(&mut requests, &[Parsed::Ok(older)], AT(1), WALL);
+        receives += 1;
+    }
+    assert_eq!(receives, 500);
+}
