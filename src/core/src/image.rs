@@ -116,6 +116,27 @@ mod tests {
     }
 
     #[test]
+    fn the_first_bytes_tell_what_is_read() {
+        let bitmap = |header| [b"BM".as_slice(), &[0; 12], &[header, 0, 0, 0]].concat();
+        let kinds = [
+            (b"\xff\xd8\xff\xe0\0\x10JFIF\0\x01".to_vec(), Kind::Jpeg, "JPEG"),
+            (b"\x89PNG\r\n\x1a\n\0\0\0\x0d".to_vec(), Kind::Png, "PNG"),
+            (b"GIF87a\x01\0\x01\0\0\0".to_vec(), Kind::Gif, "GIF"),
+            (b"GIF89a\x01\0\x01\0\0\0".to_vec(), Kind::Gif, "GIF"),
+            (b"RIFF\x10\0\0\0WEBP".to_vec(), Kind::WebP, "WebP"),
+            (bitmap(40), Kind::Bmp, "BMP"),
+            (bitmap(124), Kind::Bmp, "BMP"),
+            (bitmap(41), Kind::Unknown, ""),
+            (b"II*\0\x08\0\0\0\0\0\0\0".to_vec(), Kind::Tiff, "TIFF"),
+            (b"MM\0*\0\0\0\x08\0\0\0\0".to_vec(), Kind::Tiff, "TIFF"),
+        ];
+        for (bytes, kind, name) in kinds {
+            assert_eq!((sniff(&bytes), kind.name()), (kind, name), "{bytes:?}");
+            assert_eq!((kind.refused().is_none(), kind.conversion()), (kind != Kind::Unknown, None));
+        }
+    }
+
+    #[test]
     fn what_is_too_short_or_only_begins_alike_is_unknown() {
         let cases = [b"".as_slice(), b"\xff\xd8", b"\xff\xd8\xff\xe0", b"\xff\xd8\xff\xe0\0\x10JFIF\0", b"\x89PNG\r\n"];
         let others = [b"BM".as_slice(), b"BMW is a car, not a bitmap", b"GIF8", b"RIFF....WEB", b"RIFF....WAVEfmt "];
@@ -126,9 +147,11 @@ mod tests {
 
     #[test]
     fn each_kind_that_is_not_read_says_what_to_do() {
-        let (reason, message) = Kind::Heic.refused().unwrap();
-        assert_eq!(reason.code(), ("convert-first", 415));
-        assert!(message.contains("heif-convert photo.heic"), "{message}");
+        for (kind, begins) in [(Kind::Heic, "HEIC is not read"), (Kind::Avif, "AVIF is not read")] {
+            let (reason, message) = kind.refused().unwrap();
+            assert_eq!(reason.code(), ("convert-first", 415));
+            assert!(message.starts_with(begins) && message.contains(kind.conversion().unwrap()), "{message}");
+        }
         assert_eq!(Kind::Unknown.refused().unwrap().0.code(), ("unsupported-image", 415));
         assert_eq!(Kind::Tiff.refused(), None);
     }

@@ -153,6 +153,7 @@ mod tests {
         assert_eq!(file_name("a/"), Ok("image"));
         assert_eq!(file_name(""), Ok("image"));
         assert_eq!(file_name("a\nb"), Err(NameError::ControlCharacter));
+        assert_eq!(file_name(&"x".repeat(1024)).map(str::len), Ok(1024));
         assert_eq!(file_name(&"x".repeat(1025)), Err(NameError::TooLong(1025)));
     }
 
@@ -163,6 +164,32 @@ mod tests {
         assert_eq!(label(".hidden"), "labels/%2Ehidden");
         assert_eq!(label("..png"), "labels/%2E");
         assert_eq!(label("x;touch PWNED;.JPEG"), "x%3Btouch%20PWNED%3B");
+    }
+
+    #[test]
+    fn every_object_has_its_place() {
+        let text = id().to_string();
+        assert_eq!(text.parse(), Ok(id()));
+        assert_eq!(input(id(), "a b.png"), format!("{text}/a%20b.png"));
+        assert_eq!(input_prefix(id()), format!("{text}/"));
+        assert_eq!(result(id()), format!("results/{text}.json"));
+        assert_eq!(batch(id()), format!("batches/{text}.json"));
+        assert_eq!(dead("a/b"), "dead/a%2Fb.json");
+        assert_eq!(label(""), "labels/~e3b0c442", "nothing is left of the name");
+    }
+
+    #[test]
+    fn a_long_name_is_cut_between_its_characters() {
+        assert_eq!(label(&"x".repeat(200)), "x".repeat(200));
+        assert_eq!(label(&"x".repeat(201)), format!("{}~84a0678c", "x".repeat(191)));
+        for (before, kept) in [(0, 189), (1, 190), (2, 191)] {
+            let name = format!("{}{}", "x".repeat(before), "é".repeat(100));
+            let key = label(&name);
+            let (head, hash) = key.split_once('~').unwrap();
+            assert_eq!((head.len(), hash.len()), (kept, 8), "{key}");
+            let whole = format!("{}{}", "x".repeat(before), "%C3%A9".repeat(100));
+            assert!(whole.starts_with(head));
+        }
     }
 
     #[test]

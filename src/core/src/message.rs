@@ -238,6 +238,19 @@ mod tests {
     }
 
     #[test]
+    fn a_body_has_a_longest_size() {
+        let empty = encode(&request("")).unwrap().len();
+        let longest = "x".repeat(MAX_BYTES - empty);
+        let body = encode(&request(&longest)).unwrap();
+        assert_eq!(body.len(), MAX_BYTES);
+        assert_eq!(parse::<Request>(&body), Parsed::Ok(request(&longest)));
+        assert_eq!(encode(&request(&format!("{longest}x"))), Err(TooLong(MAX_BYTES + 1)));
+        let spaced = format!("{body} ");
+        assert_eq!(parse::<Request>(&spaced), Parsed::Unreadable("16385 bytes, expected at most 16384".into()));
+        assert!(encode(&request("\x7f")).unwrap().contains("\\u007f"), "DEL is no text");
+    }
+
+    #[test]
     fn a_new_version_is_given_back_and_a_new_kind_is_a_dead_letter() {
         let confirm = Notice::Confirm(Confirm {
             v: VERSION,

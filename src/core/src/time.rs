@@ -63,4 +63,35 @@ mod tests {
         assert_eq!(texts, ["1970-01-01T00:00:00.000Z", "2024-02-29T12:00:00.123Z", "2100-02-28T23:59:59.999Z"]);
         assert!(Timestamp(u64::MAX).to_string().ends_with('Z'));
     }
+
+    #[test]
+    fn every_day_follows_the_day_before() {
+        let (mut year, mut month, mut day) = (1970, 1, 1);
+        // twice the 400 years after which the calendar repeats itself
+        for days in 0..300_000 {
+            assert_eq!(civil(days), (year, month, day), "{days}");
+            let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+            let last = match month {
+                2 => 28 + u64::from(leap),
+                4 | 6 | 9 | 11 => 30,
+                _ => 31,
+            };
+            (year, month, day) = match (month, day) {
+                (12, 31) => (year + 1, 1, 1),
+                _ if day == last => (year, month + 1, 1),
+                _ => (year, month, day + 1),
+            };
+        }
+    }
+
+    #[test]
+    fn spans_saturate_where_a_clock_ends_or_went_back() {
+        let (at, span) = (Timestamp(5000), Duration::from_secs(3));
+        assert_eq!(
+            (at.plus(span), at.minus(span), at.since(Timestamp(2000))),
+            (Timestamp(8000), Timestamp(2000), span)
+        );
+        assert_eq!((at.plus(Duration::MAX), at.minus(Duration::MAX)), (Timestamp(u64::MAX), Timestamp(0)));
+        assert_eq!(Timestamp(2000).since(at), Duration::ZERO);
+    }
 }

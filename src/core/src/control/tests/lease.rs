@@ -84,10 +84,13 @@ fn a_challenger_never_acts_before_the_leader_has_stopped() {
 fn writes_are_rare_and_one_at_a_time() {
     let mut leader = leader();
     assert!(!leader.must_write(AT(19)), "estimates ride along");
+    let measured = Estimates { service_us: 7, jobs: 30, ..Estimates::default() };
+    leader.set_estimates(measured);
     leader.set_report_every(AT(5));
     assert!(!leader.must_write(AT(19)));
     assert!(leader.must_write(AT(20)));
     let attempt = leader.write(AT(20), WALL).unwrap();
+    assert_eq!(Control::parse(&attempt.body()).unwrap().estimates, measured);
     assert!(leader.write(AT(20), WALL).is_none());
     assert!(!leader.must_write(AT(90)));
     leader.refused(attempt);
