@@ -121,7 +121,7 @@ fn encode(name: &str) -> String {
     if out.len() > MAX_KEY_NAME {
         let mut end = MAX_KEY_NAME - 9;
         // never cut inside a %XX
-        while out[..end].ends_with('%') || out[..end].len() >= 2 && out.as_bytes()[end - 2] == b'%' {
+        while out.as_bytes()[end - 2..end].contains(&b'%') {
             end -= 1;
         }
         out.truncate(end);

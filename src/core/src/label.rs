@@ -92,6 +92,13 @@ mod tests {
         assert_eq!(top(&[0.5], 0), []);
     }
 
+    #[test]
+    fn a_class_without_a_name_is_called_by_its_number() {
+        let best = predictions(&[0.1, 0.6, 0.3], &names("tench\ngoldfish"), 2);
+        let prediction = |index, label: &str, probability| Prediction { index, label: label.into(), probability };
+        assert_eq!(best, [prediction(1, "goldfish", 0.6), prediction(2, "2", 0.3)]);
+    }
+
     proptest! {
         #[test]
         fn softmax_gives_probabilities(mut values in prop::collection::vec(prop::num::f32::ANY, 1..50)) {

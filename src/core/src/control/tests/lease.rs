@@ -46,7 +46,9 @@ fn a_claim_whose_outcome_is_not_known_is_settled_by_reading() {
     let claim = || Claim::new(Some((object(3, "them"), "a".into())), "me", TTL, AT(5), WALL);
     assert!(claim().read_back(None).is_none());
     assert!(claim().read_back(Some((object(3, "them"), "a".into()))).is_none(), "it did not happen");
-    assert!(claim().read_back(Some((object(4, "other"), "b".into()))).is_none(), "somebody else was first");
+    let other = Claim::new(Some((object(3, "them"), "a".into())), "other", TTL, AT(5), WALL);
+    let other = Control::parse(&other.body()).unwrap();
+    assert!(claim().read_back(Some((other, "b".into()))).is_none(), "somebody else was first");
     let mut landed = Control::parse(&claim().body()).unwrap();
     landed.pause = Some(pause());
     let leader = claim().read_back(Some((landed, "b".into()))).unwrap();
