@@ -9,13 +9,13 @@ use std::time::Duration;
 pub(super) struct Peaks(VecDeque<(Duration, u32)>);
 
 impl Peaks {
-    /// Notes a value and returns the largest within `span`, this one included.
+    /// Notes a value and returns the largest within `span`, this one included. A span of nothing keeps nothing.
     pub fn note(&mut self, value: u32, now: Duration, span: Duration) -> u32 {
         while self.0.back().is_some_and(|(_, peak)| *peak <= value) {
             self.0.pop_back();
         }
         self.0.push_back((now, value));
-        while self.0.len() > 1 && self.0.front().is_some_and(|(at, _)| now.saturating_sub(*at) >= span) {
+        while self.0.front().is_some_and(|(at, _)| now.saturating_sub(*at) >= span) {
             self.0.pop_front();
         }
         self.0.front().map_or(value, |(_, peak)| *peak)

@@ -68,6 +68,22 @@ fn a_steady_load_keeps_what_carries_it() {
 }
 
 #[test]
+fn arrivals_ask_for_what_carries_them() {
+    // nobody hurries: what waits would need one
+    let unhurried = Policy { latency_target: Duration::from_mins(10), ..policy(Rule::Backlog, 0) };
+    let need = |recent, service, slots| {
+        let mut observation = Observation { service: Duration::from_millis(service), slots, ..seen(10, 0, 0) };
+        observation.arrivals.recent = recent;
+        decide(&observation, &unhurried).need
+    };
+    assert_eq!(need(2, 60_000, 1), 4, "two minutes of work in half a minute");
+    assert_eq!(need(1, 60_000, 1), 1, "one arrival is no rate");
+    assert_eq!(need(2, 60_000, 2), 2, "in two slots");
+    assert_eq!(need(306, 200, 1), 2, "2.04 instances: a twentieth is left to the backlog");
+    assert_eq!(need(309, 200, 1), 3);
+}
+
+#[test]
 fn slots_divide_the_demand() {
     let policy = policy(Rule::PerRequest, 0);
     let wide = |n| Observation { slots: 4, ..seen(n, 0, 0) };
@@ -245,6 +261,8 @@ fn a_counter_that_is_stuck_counts_as_zero_until_it_changes() {
     assert_eq!((stuck.demand, stuck.act.request, stuck.inputs.stuck), (0, 3, true));
     let gone = decide(&Observation { now: Duration::from_secs(91), memory: stuck.memory, ..seen(3, 0, 0) }, &lagging);
     assert_eq!(gone.act.launch, 0, "with nobody there to receive it stays zero");
+    let empty = after(&decide(&seen(0, 0, 3), &lagging), 90, seen(0, 0, 3));
+    assert!(!empty.inputs.stuck, "what stays at zero is not stuck");
     let changed = after(&gone, 200, seen(4, 0, 0));
     assert_eq!(changed.act.launch, 4);
     let submitted = after(&gone, 200, Observation { unanswered: 1, ..seen(3, 0, 0) });
