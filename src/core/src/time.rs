@@ -59,8 +59,8 @@ mod tests {
 
     #[test]
     fn people_read_utc() {
-        let texts = [0, 1_709_208_000_123, 4_107_542_399_999].map(|at| Timestamp(at).to_string());
-        assert_eq!(texts, ["1970-01-01T00:00:00.000Z", "2024-02-29T12:00:00.123Z", "2100-02-28T23:59:59.999Z"]);
+        let texts = [0, 1_709_208_754_123, 4_107_542_399_999].map(|at| Timestamp(at).to_string());
+        assert_eq!(texts, ["1970-01-01T00:00:00.000Z", "2024-02-29T12:12:34.123Z", "2100-02-28T23:59:59.999Z"]);
         assert!(Timestamp(u64::MAX).to_string().ends_with('Z'));
     }
 

@@ -28,6 +28,7 @@ fn a_redelivered_message_is_worked_on_alone() {
     let mut worker = Worker::new(2);
     assert_eq!(polled(&mut worker, &[(1, false)]), [Effect::Start(1)]);
     assert_eq!(polled(&mut worker, &[(2, true)]), []);
+    assert_eq!(worker.in_hand(), 2, "it is in hand while it waits");
     assert_eq!(worker.ask(), None, "no neighbour is taken while one waits to be alone");
     assert_eq!(worker.on(done(1)), [Effect::Start(2)]);
     assert_eq!(worker.ask(), None);
