@@ -120,6 +120,18 @@ fn boots_are_counted_by_quantile() {
 }
 
 #[test]
+fn the_last_32_boots_are_remembered() {
+    let mut meter = meter();
+    meter.booted(AT(20));
+    for _ in 1..32 {
+        meter.booted(AT(10));
+    }
+    assert_eq!(meter.boots.quantile(100), AT(20));
+    meter.booted(AT(10));
+    assert_eq!(meter.boots.quantile(100), AT(10));
+}
+
+#[test]
 fn a_successor_goes_on_with_what_was_measured() {
     let mut meter = meter();
     work(&mut meter, 1, 1..=3, 40, 50);
@@ -193,6 +205,15 @@ fn unanswered_ends_with_the_counter_lag() {
     let mut exact = Meter::new(PRIORS, &Estimates::default(), Duration::ZERO);
     exact.own(10, 0, AT(0));
     assert_eq!(exact.unanswered(AT(0)), 0, "exact counters show it at once");
+}
+
+#[test]
+fn only_so_many_instances_are_measured() {
+    let mut meter = meter();
+    for instance in 0..=10_000 {
+        meter.reported(&report(instance, 1, 50));
+    }
+    assert_eq!(meter.estimates(AT(0)).jobs, 10_000);
 }
 
 #[test]

@@ -115,6 +115,15 @@ fn as_many_messages_a_session_are_held_as_keep_it_busy() {
 }
 
 #[test]
+fn the_newest_job_counts_a_tenth() {
+    let mut worker = Worker::new(1);
+    worker.on(finished(1, MS * 1000, MS * 300));
+    assert_eq!((worker.service, worker.elsewhere), (1.0, 0.3), "there is nothing else to go by");
+    worker.on(finished(2, MS * 2000, MS * 100));
+    assert!((worker.service - 1.1).abs() < 1e-9 && (worker.elsewhere - 0.28).abs() < 1e-9, "{worker:?}");
+}
+
+#[test]
 fn only_an_instance_without_work_leaves_a_pool_that_nobody_leads() {
     let mut worker = Worker::new(1);
     polled(&mut worker, &[(1, false)]);
