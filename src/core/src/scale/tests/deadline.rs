@@ -13,7 +13,7 @@ fn at(second: u64, observation: Observation) -> Observation {
 }
 
 fn arriving(slow: u64, fast: u64, observation: Observation) -> Observation {
-    Observation { arrivals: Arrivals { slow, fast, ..Arrivals::default() }, ..observation }
+    Observation { arrivals: Arrivals { fast, slow, ..Arrivals::default() }, ..observation }
 }
 
 /// What is needed now, and what is kept.
