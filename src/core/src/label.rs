@@ -79,6 +79,13 @@ mod tests {
     }
 
     #[test]
+    fn infinities_share_everything_and_no_number_counts_for_nothing() {
+        let mut values = [f32::NAN, f32::INFINITY, 1.0, f32::INFINITY];
+        softmax(&mut values);
+        assert!(values.iter().zip([0.0, 0.5, 0.0, 0.5]).all(|(value, expected)| *value == expected), "{values:?}");
+    }
+
+    #[test]
     fn nothing_left_is_all_zeros() {
         let mut values = [f32::NAN, f32::NEG_INFINITY];
         softmax(&mut values);
