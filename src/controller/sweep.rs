@@ -1,6 +1,6 @@
-//! Once an hour: what waited too long without an answer gets one, and what was kept long enough goes.
+//! Once an hour, or as often as objects come of age: what waited too long without an answer gets one, and what was kept long enough goes.
 
-use super::Context;
+use super::{Context, Retention};
 use crate::edge::bucket::{Bucket, Meta};
 use crate::edge::{self};
 use crate::metrics::Loop;
@@ -10,6 +10,7 @@ use bytes::Bytes;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
+/// The longest pause between two sweeps.
 const EVERY: Duration = Duration::from_hours(1);
 /// The first sweep comes when the start is over.
 const FIRST: Duration = Duration::from_mins(1);
@@ -26,7 +27,7 @@ impl Context {
     pub(super) async fn sweep_on(&self, stop: &CancellationToken) {
         let (mut pause, mut last) = (FIRST, None);
         while tokio::time::timeout(pause, stop.cancelled()).await.is_err() {
-            pause = EVERY;
+            pause = every(self.settings.retention);
             self.metrics.loop_tick(Loop::Sweep);
             if !self.status.pool().leads {
                 last = None;
@@ -91,6 +92,12 @@ impl Context {
     }
 }
 
+/// An hour, or less where objects are kept for less: a folder holds at most twice what it is told to keep.
+fn every(retention: Retention) -> Duration {
+    let kept = retention.objects.map_or(EVERY, |(inputs, results)| inputs.min(results));
+    kept.clamp(FIRST, EVERY)
+}
+
 /// Counts a deletion, and rests where it was the last of a step: uploads wait for the same disk.
 async fn stepped(deleted: u64) -> u64 {
     let deleted = deleted + 1;
@@ -120,5 +127,23 @@ impl Pages<'_> {
         self.after = page.last().map(|meta| meta.key.clone());
         self.over = page.len() < PAGE;
         Ok(Some(page))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_for_less_than_an_hour_is_swept_more_often() {
+        let keeping = |inputs, results| {
+            let objects = Some((Duration::from_mins(inputs), Duration::from_mins(results)));
+            every(Retention { request_ttl: Duration::from_mins(1), objects })
+        };
+        assert_eq!(keeping(60 * 24, 60 * 48), EVERY);
+        assert_eq!(keeping(10, 60 * 48), Duration::from_mins(10));
+        assert_eq!(keeping(60, 5), Duration::from_mins(5));
+        assert_eq!(keeping(0, 0), FIRST, "not without a pause");
+        assert_eq!(every(Retention { request_ttl: Duration::ZERO, objects: None }), EVERY);
     }
 }
