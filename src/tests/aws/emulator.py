@@ -34,6 +34,8 @@ launching = threading.RLock()
 def queues():
     """SetQueueAttributes keeps what it is not told; RedrivePolicy has no blanks; RedriveAllowPolicy is kept."""
     set_attributes, attributes = Queue._set_attributes, Queue.attributes.fget
+    Queue.redrive_allow_policy = None
+    Queue.BASE_ATTRIBUTES.append("RedriveAllowPolicy")
 
     def keep_policy(self, values, now=None):
         policy = getattr(self, "policy", None)
@@ -45,9 +47,8 @@ def queues():
         result = attributes(self)
         if self.redrive_policy:
             result["RedrivePolicy"] = json.dumps(self.redrive_policy, separators=(",", ":"))
-        allowed = getattr(self, "redrive_allow_policy", None)
-        if allowed:
-            result["RedriveAllowPolicy"] = allowed
+        if not self.redrive_allow_policy:
+            result.pop("RedriveAllowPolicy", None)
         return result
 
     Queue._set_attributes = keep_policy
@@ -107,6 +108,9 @@ def instances():
                 kwargs["metadata_options"] = data.get("MetadataOptions", {})
             if not kwargs.get("instance_initiated_shutdown_behavior"):
                 kwargs["instance_initiated_shutdown_behavior"] = data.get("InstanceInitiatedShutdownBehavior")
+            # else a root volume of moto's own comes beside the template's
+            if not kwargs.get("block_device_mappings") and data.get("BlockDeviceMappings"):
+                kwargs["block_device_mappings"] = data["BlockDeviceMappings"]
         with launching:
             return run(self, image_id, count, user_data, security_group_names, **kwargs)
 
