@@ -117,22 +117,24 @@ resource "terraform_data" "end_pool" {
     when        = destroy
     working_dir = "${path.module}/end_pool"
 
-    # Words that sh and cmd both understand. An instance may end by itself between being listed and being taken over,
-    # which is an error of that run: so again, twice.
+    # Words that sh and cmd both understand; what goes wrong is on standard error. The provider is the one that this
+    # configuration has installed, else it is fetched once more. An instance may end by itself between being listed and
+    # being taken over, which is an error of that run: so again, twice.
     command = join(" ", [
-      "(terraform init -input=false -no-color -plugin-dir=../.terraform/providers || terraform init -input=false -no-color)",
-      "&& (",
-      join(" || ", [for try in ["first", "second", "third"] : join(" ", [
-        "terraform apply -input=false -no-color -auto-approve -state=${self.input.pool}.tfstate",
-        "&& terraform apply -destroy -input=false -no-color -auto-approve -state=${self.input.pool}.tfstate",
-      ])]),
-      ")",
+      "(${join(" || ", [
+        for source in ["-plugin-dir=../.terraform/providers", ""] :
+        "terraform init -input=false -no-color -reconfigure -backend-config=path=${self.input.pool}.tfstate ${source} > ${self.input.pool}.log"
+      ])})",
+      "&& (${join(" || ", [
+        for try in ["first", "second", "third"] :
+        "(terraform apply -input=false -no-color -auto-approve > ${self.input.pool}.log && terraform apply -destroy -input=false -no-color -auto-approve > ${self.input.pool}.log)"
+      ])})",
     ])
 
     environment = {
       TF_VAR_pool       = self.input.pool
       TF_VAR_region     = self.input.region
-      TF_DATA_DIR       = ".terraform"
+      TF_DATA_DIR       = ".terraform-${self.input.pool}"
       TF_WORKSPACE      = "default"
       TF_CLI_ARGS       = ""
       TF_CLI_ARGS_init  = ""

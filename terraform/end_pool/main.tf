@@ -1,12 +1,15 @@
 # Ends every instance of a pool: takes over what carries its tag; destroying that configuration ends them. Run by the
 # destroy step of ../app_tier.tf; by hand:
 #
-#     terraform init
+#     terraform init -reconfigure -backend-config=path=bellows.tfstate
 #     terraform apply -var pool=bellows -var region=us-east-1
 #     terraform apply -destroy -var pool=bellows -var region=us-east-1
 
 terraform {
   required_version = ">= 1.9"
+
+  # a state for each pool, named at init
+  backend "local" {}
 
   required_providers {
     aws = {

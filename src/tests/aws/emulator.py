@@ -23,6 +23,7 @@ from moto.ec2.models.instances import Instance, InstanceBackend
 from moto.ec2.models.launch_templates import LaunchTemplate
 from moto.ec2.responses.amis import AmisResponse
 from moto.ec2.responses.instances import InstanceResponse
+from moto.iam.access_control import IAMPolicyStatement, PermissionResult
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from moto.sqs.models import Queue
 from werkzeug.serving import make_server
@@ -82,7 +83,7 @@ class MismatchedToken(EC2ClientError):
 def instances():
     """RunInstances launches MaxCount, heeds ClientToken (within a zone), and takes from the template what moto forgets."""
     respond, run = InstanceResponse.run_instances, InstanceBackend.run_instances
-    add_block_device = Instance.add_block_device
+    add_block_device, terminate = Instance.add_block_device, Instance.terminate
     launched = defaultdict(dict)
 
     def run_instances(self):
@@ -118,6 +119,13 @@ def instances():
         # without a size a volume is as large as its snapshot; moto's images have none
         add_block_device(self, size if size or snapshot_id else 8, device_path, snapshot_id, *rest, **named)
 
+    def with_interface(self):
+        # the interface that came with an instance goes with it
+        for nic in self.nics.values():
+            nic.delete_on_termination = True
+        return terminate(self)
+
+    Instance.terminate = with_interface
     InstanceResponse.run_instances = run_instances
     InstanceBackend.run_instances = from_template
     Instance.add_block_device = sized
@@ -139,13 +147,26 @@ def images():
     AmisResponse.register_image = register_image
 
 
+def policies():
+    """Loopback stands for TLS: what is denied without it is not denied here (moto heeds no condition of a denial)."""
+    is_permitted = IAMPolicyStatement.is_action_permitted
+
+    def with_tls(self, *arguments, **named):
+        conditions = self._statement.get("Condition", {})
+        if self._statement.get("Effect") == "Deny" and "aws:SecureTransport" in conditions.get("Bool", {}):
+            return PermissionResult.NEUTRAL
+        return is_permitted(self, *arguments, **named)
+
+    IAMPolicyStatement.is_action_permitted = with_tls
+
+
 def main():
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--port", type=int, default=0, help="0: any free one")
     port = arguments.parse_args().port
     # a line a call would be the larger part of a test's output
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    for close in (queues, launch_templates, instances, images):
+    for close in (queues, launch_templates, instances, images, policies):
         close()
     server = make_server(
         "127.0.0.1", port, DomainDispatcherApplication(create_backend_app), threaded=True, request_handler=MotoRequestHandler
