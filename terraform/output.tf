@@ -96,7 +96,7 @@ locals {
   idle_usd_per_hour = (
     local.prices.instance_hour[var.web_instance_type]
     + local.disk
-    + (local.web_subnets == aws_subnet.public ? local.address : 0)
+    + (var.private && local.tls ? 0 : local.address)
     + length(local.interface_endpoints) * length(local.zones) * local.prices.interface_endpoint_zone_hour
     # a balancer has an address in each zone
     + (local.tls ? local.prices.load_balancer_hour + length(local.zones) * local.address : 0)
