@@ -2,7 +2,7 @@
 # would cost more than a pool at zero. `private` trades that for app instances without public addresses.
 
 locals {
-  zones = slice(data.aws_availability_zones.available.names, 0, 2)
+  zones = length(var.zones) > 0 ? var.zones : slice(data.aws_availability_zones.available.names, 0, 2)
   tls   = var.certificate_arn != ""
 
   app_subnets = var.private ? aws_subnet.private : aws_subnet.public

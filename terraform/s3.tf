@@ -28,9 +28,9 @@ resource "aws_s3_bucket" "main" {
 }
 
 resource "aws_s3_bucket_public_access_block" "main" {
-  for_each = aws_s3_bucket.main
+  for_each = local.buckets
 
-  bucket                  = each.value.id
+  bucket                  = aws_s3_bucket.main[each.key].id
   block_public_acls       = true
   block_public_policy     = true
   ignore_public_acls      = true
@@ -38,9 +38,9 @@ resource "aws_s3_bucket_public_access_block" "main" {
 }
 
 resource "aws_s3_bucket_ownership_controls" "main" {
-  for_each = aws_s3_bucket.main
+  for_each = local.buckets
 
-  bucket = each.value.id
+  bucket = aws_s3_bucket.main[each.key].id
 
   rule {
     object_ownership = "BucketOwnerEnforced"
@@ -48,9 +48,9 @@ resource "aws_s3_bucket_ownership_controls" "main" {
 }
 
 resource "aws_s3_bucket_server_side_encryption_configuration" "main" {
-  for_each = aws_s3_bucket.main
+  for_each = local.buckets
 
-  bucket = each.value.id
+  bucket = aws_s3_bucket.main[each.key].id
 
   rule {
     apply_server_side_encryption_by_default {
@@ -61,9 +61,9 @@ resource "aws_s3_bucket_server_side_encryption_configuration" "main" {
 
 # The control object (control/pool.json) is written every 20 s while a web tier lives: it never grows old.
 resource "aws_s3_bucket_lifecycle_configuration" "main" {
-  for_each = aws_s3_bucket.main
+  for_each = local.buckets
 
-  bucket = each.value.id
+  bucket = aws_s3_bucket.main[each.key].id
 
   rule {
     id     = "expire"
@@ -72,7 +72,7 @@ resource "aws_s3_bucket_lifecycle_configuration" "main" {
     filter {}
 
     expiration {
-      days = local.buckets[each.key].days
+      days = each.value.days
     }
 
     abort_incomplete_multipart_upload {
@@ -82,9 +82,9 @@ resource "aws_s3_bucket_lifecycle_configuration" "main" {
 }
 
 resource "aws_s3_bucket_policy" "main" {
-  for_each = aws_s3_bucket.main
+  for_each = local.buckets
 
-  bucket = each.value.id
+  bucket = aws_s3_bucket.main[each.key].id
 
   policy = jsonencode({
     Version = "2012-10-17"
@@ -93,7 +93,7 @@ resource "aws_s3_bucket_policy" "main" {
       Effect    = "Deny"
       Principal = "*"
       Action    = "s3:*"
-      Resource  = [each.value.arn, "${each.value.arn}/*"]
+      Resource  = [aws_s3_bucket.main[each.key].arn, "${aws_s3_bucket.main[each.key].arn}/*"]
       Condition = { Bool = { "aws:SecureTransport" = "false" } }
     }]
   })

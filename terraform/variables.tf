@@ -201,6 +201,17 @@ variable "vpc_cidr" {
   }
 }
 
+variable "zones" {
+  description = "The two zones. []: the first two of the region. What has no capacity in one is launched in the other."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = contains([0, 2], length(distinct(var.zones))) && alltrue([for zone in var.zones : startswith(zone, var.region)])
+    error_message = "zones: two zones of the region, such as [\"us-east-1b\", \"us-east-1c\"], or []."
+  }
+}
+
 variable "private" {
   description = "App tier (and web tier, behind a load balancer) without public addresses; reaches SQS and EC2 through interface endpoints, which cost by the hour."
   type        = bool

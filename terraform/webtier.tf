@@ -2,7 +2,6 @@
 # queues and buckets.
 
 resource "aws_launch_template" "web" {
-  #checkov:skip=CKV_AWS_88:The service is for clients of the public network; its group admits client_cidrs on one port. `private` with a certificate is the other way.
   name                                 = "${var.name}-web"
   description                          = "Web tier of ${var.name}"
   update_default_version               = true
@@ -52,7 +51,6 @@ resource "aws_launch_template" "web" {
 }
 
 resource "aws_autoscaling_group" "web" {
-  #checkov:skip=CKV_AWS_315:It has a launch template.
   name                      = "${var.name}-web"
   min_size                  = 1
   max_size                  = 1
@@ -113,7 +111,6 @@ data "aws_instances" "web" {
 resource "aws_lb" "web" {
   #checkov:skip=CKV_AWS_91:Access logs are billed and repeat what the daemon logs.
   #checkov:skip=CKV_AWS_150:Nothing is lost with a balancer, and `terraform destroy` shall leave nothing behind.
-  #checkov:skip=CKV2_AWS_20:There is no listener on port 80: a token sent there would be in the clear before any redirect.
   #checkov:skip=CKV2_AWS_28:A web application firewall is billed by the month and the rule; tokens and limits are the daemon's own.
   count = local.tls ? 1 : 0
 
@@ -129,7 +126,6 @@ resource "aws_lb" "web" {
 }
 
 resource "aws_lb_target_group" "web" {
-  #checkov:skip=CKV_AWS_378:TLS ends at the balancer; behind it the VPC carries HTTP to one port of one group.
   count = local.tls ? 1 : 0
 
   name     = "${var.name}-web"
