@@ -436,3 +436,16 @@ run "the_other_tiers_image" {
   }
   expect_failures = [data.aws_ami.tier]
 }
+
+run "every_permission_is_explained" {
+  command = plan
+
+  assert {
+    condition = alltrue([
+      for action in flatten([
+        for policy in [aws_iam_role_policy.web.policy, aws_iam_role_policy.app.policy] : [for statement in jsondecode(policy).Statement : statement.Action]
+      ]) : strcontains(file("${path.module}/../docs/DEPLOYING.md"), "`${action}`")
+    ])
+    error_message = "docs/DEPLOYING.md does not say what a permission is for."
+  }
+}

@@ -127,6 +127,9 @@ def left():
     return sorted(f"{kind} {name}" for kind, names in things.items() for name in names)
 
 
-URL = sys.argv[1]
-DO = {"images": images, "launch": launch, "fill": fill, "instances": living, "left": left}
-print(json.dumps(DO[sys.argv[2]](*sys.argv[3:])))
+URL = ""
+
+if __name__ == "__main__":
+    URL = sys.argv[1]
+    DO = {"images": images, "launch": launch, "fill": fill, "instances": living, "left": left}
+    print(json.dumps(DO[sys.argv[2]](*sys.argv[3:])))
