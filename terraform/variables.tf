@@ -30,6 +30,11 @@ variable "tags" {
     condition     = alltrue([for key in keys(var.tags) : !startswith(key, "bellows:") && !startswith(key, "aws:")])
     error_message = "tags: keys that begin with \"bellows:\" or \"aws:\" are taken: the pool is found by them."
   }
+  validation {
+    # an instance reads its tags from the metadata service, which refuses others, and with them the launch
+    condition     = alltrue([for key in keys(var.tags) : can(regex("^[A-Za-z0-9+=.,_:@-]{1,128}$", key))])
+    error_message = "tags: keys of letters, digits and + - = . , _ : @ only: instances read their tags from the metadata service, which knows no others."
+  }
 }
 
 # Who may use it

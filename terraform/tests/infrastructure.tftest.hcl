@@ -417,6 +417,14 @@ run "settings_that_terraform_owns" {
   expect_failures = [var.settings]
 }
 
+run "tags_that_no_instance_can_read" {
+  command = plan
+  variables {
+    tags = { "cost centre" = "7" }
+  }
+  expect_failures = [var.tags]
+}
+
 run "no_image" {
   command = plan
   override_data {

@@ -6,8 +6,10 @@ Each gap is closed by assigning over moto's own class, with AWS's behaviour said
 import json
 
 from moto.ec2 import utils as ec2_utils
+from moto.ec2.exceptions import DependencyViolationError
 from moto.ec2.models.instances import Instance, InstanceBackend
 from moto.ec2.models.launch_templates import LaunchTemplate
+from moto.ec2.models.security_groups import SecurityGroupBackend, SecurityGroupRule
 from moto.ec2.responses.amis import AmisResponse
 from moto.iam.access_control import IAMPolicyStatement, PermissionResult
 from moto.sqs.models import Queue
@@ -112,6 +114,22 @@ def policies():
     IAMPolicyStatement.is_action_permitted = with_tls
 
 
+def security_groups():
+    """A rule that names a group keeps its description; a group that an instance is in cannot be deleted."""
+    delete = SecurityGroupBackend.delete_security_group
+
+    def unused(self, name=None, group_id=None):
+        for instance in self.all_instances():
+            if instance.state != "terminated" and group_id in [group.id for group in instance.security_groups]:
+                raise DependencyViolationError(f"resource {group_id} has a dependent object")
+        return delete(self, name, group_id)
+
+    SecurityGroupBackend.delete_security_group = unused
+    SecurityGroupRule.description = property(
+        lambda rule: rule.ip_range.get("Description") or rule.source_group.get("Description")
+    )
+
+
 def close():
-    for gap in (queues, launch_templates, instances, images, policies):
+    for gap in (queues, launch_templates, instances, images, security_groups, policies):
         gap()
