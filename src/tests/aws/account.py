@@ -41,7 +41,7 @@ def images():
 def launch(pool, count):
     ec2 = client("ec2")
     template = ec2.describe_launch_templates(LaunchTemplateNames=[f"{pool}-app"])["LaunchTemplates"][0]
-    vpc = next(i for i in living() if i["tags"].get(ROLE) == "web" and i["tags"]["bellows:deployment"] == pool)["vpc"]
+    vpc = next(i for i in living() if i["tags"].get(ROLE) == "web" and i["tags"]["bellows:deployment"] == pool)["VpcId"]
     subnet = ec2.describe_subnets(Filters=[{"Name": "vpc-id", "Values": [vpc]}])["Subnets"][0]["SubnetId"]
     tags = {"bellows:pool": pool, "bellows:ids": "+".join(str(i + 1) for i in range(int(count))), "bellows:epoch": "1"}
     answer = ec2.run_instances(
@@ -69,30 +69,33 @@ def fill(bucket, count):
 
 
 def living():
+    found = []
+    for page in client("ec2").get_paginator("describe_instances").paginate():
+        for instance in (i for r in page["Reservations"] for i in r["Instances"]):
+            if instance["State"]["Name"] not in GONE:
+                instance["tags"] = {tag["Key"]: tag["Value"] for tag in instance.get("Tags", [])}
+                found.append(instance)
+    return found
+
+
+def instances():
     ec2 = client("ec2")
     found = []
-    for page in ec2.get_paginator("describe_instances").paginate():
-        for instance in (i for r in page["Reservations"] for i in r["Instances"]):
-            if instance["State"]["Name"] in GONE:
-                continue
-            behaviour = ec2.describe_instance_attribute(
-                InstanceId=instance["InstanceId"], Attribute="instanceInitiatedShutdownBehavior"
-            )
-            found.append(
-                {
-                    "id": instance["InstanceId"],
-                    "state": instance["State"]["Name"],
-                    "vpc": instance["VpcId"],
-                    "tags": {tag["Key"]: tag["Value"] for tag in instance.get("Tags", [])},
-                    "http_tokens": instance["MetadataOptions"]["HttpTokens"],
-                    "shutdown": behaviour["InstanceInitiatedShutdownBehavior"]["Value"],
-                    "encrypted": [
-                        volume["Encrypted"]
-                        for mapping in instance["BlockDeviceMappings"]
-                        for volume in ec2.describe_volumes(VolumeIds=[mapping["Ebs"]["VolumeId"]])["Volumes"]
-                    ],
-                }
-            )
+    for instance in living():
+        behaviour = ec2.describe_instance_attribute(
+            InstanceId=instance["InstanceId"], Attribute="instanceInitiatedShutdownBehavior"
+        )
+        volumes = [mapping["Ebs"]["VolumeId"] for mapping in instance["BlockDeviceMappings"]]
+        found.append(
+            {
+                "id": instance["InstanceId"],
+                "state": instance["State"]["Name"],
+                "tags": instance["tags"],
+                "http_tokens": instance["MetadataOptions"]["HttpTokens"],
+                "shutdown": behaviour["InstanceInitiatedShutdownBehavior"]["Value"],
+                "encrypted": [v["Encrypted"] for v in ec2.describe_volumes(VolumeIds=volumes)["Volumes"]],
+            }
+        )
     return found
 
 
@@ -102,7 +105,7 @@ def left():
     default = [v["VpcId"] for v in ec2.describe_vpcs()["Vpcs"] if v["IsDefault"]]
     ours = lambda found: [thing for thing in found if thing.get("VpcId") not in default]  # noqa: E731
     things = {
-        "instance": [i["id"] for i in living()],
+        "instance": [i["InstanceId"] for i in living()],
         "volume": [v["VolumeId"] for v in ec2.describe_volumes()["Volumes"] if v["State"] != "deleted"],
         "vpc": [v["VpcId"] for v in ours(ec2.describe_vpcs()["Vpcs"])],
         "subnet": [s["SubnetId"] for s in ours(ec2.describe_subnets()["Subnets"])],
@@ -131,5 +134,5 @@ URL = ""
 
 if __name__ == "__main__":
     URL = sys.argv[1]
-    DO = {"images": images, "launch": launch, "fill": fill, "instances": living, "left": left}
+    DO = {"images": images, "launch": launch, "fill": fill, "instances": instances, "left": left}
     print(json.dumps(DO[sys.argv[2]](*sys.argv[3:])))

@@ -105,7 +105,7 @@ def load(name, bucket, stop, tally):
 
 
 def check_instances(deployments):
-    for instance in account.living():
+    for instance in account.instances():
         what = f"{instance['id']} ({instance['tags']['bellows:role']} of {instance['tags']['bellows:deployment']})"
         good = instance["http_tokens"] == "required" and instance["shutdown"] == "terminate" and all(instance["encrypted"])
         require(good and instance["encrypted"], f"{what}: IMDSv2 only, powered off is terminated, disk encrypted")
