@@ -63,7 +63,7 @@ def main():
     environment = {**os.environ, "AWS_ACCESS_KEY_ID": "none", "AWS_SECRET_ACCESS_KEY": "none", "TF_IN_AUTOMATION": "1"}
     if cli:
         environment["TF_CLI_CONFIG_FILE"] = cli
-    terraform = lambda *a: subprocess.run(["terraform", f"-chdir={WORK}", *a, "-no-color"], env=environment, capture_output=True, text=True)  # noqa: E731
+    terraform = lambda *a: subprocess.run(["terraform", f"-chdir={WORK}", *a, "-no-color"], env=environment, capture_output=True, text=True)
     shutil.rmtree(WORK, ignore_errors=True)
     shutil.copytree(HERE, WORK, ignore=shutil.ignore_patterns(".terraform*", "*.tfstate*", "tests", "end_pool"))
     (WORK / "tests").mkdir()

@@ -103,7 +103,7 @@ def left():
     """A new account has a default VPC with subnets, a group, a route table and an ACL; those are not ours."""
     ec2, elb = client("ec2"), client("elbv2")
     default = [v["VpcId"] for v in ec2.describe_vpcs()["Vpcs"] if v["IsDefault"]]
-    ours = lambda found: [thing for thing in found if thing.get("VpcId") not in default]  # noqa: E731
+    ours = lambda found: [thing for thing in found if thing.get("VpcId") not in default]
     things = {
         "instance": [i["InstanceId"] for i in living()],
         "volume": [v["VolumeId"] for v in ec2.describe_volumes()["Volumes"] if v["State"] != "deleted"],

@@ -24,6 +24,8 @@ import account
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent.parent
 LIMIT = 1200
+# the exit code where terraform has no provider
+NOT_TO_BE_HAD = 75
 TOKEN = "kim:sha256:e799ff4ec45f4735e800019128421ad380c093974b24ee9a124f1ed9768d6867"
 
 
@@ -53,13 +55,22 @@ class Deployment:
         done = subprocess.run(
             ["terraform", *arguments, "-no-color"],
             cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=LIMIT, stdin=subprocess.DEVNULL,
-        )  # fmt: skip
+        )
         took = time.monotonic() - began
         if done.returncode != expected:
             sys.exit(f"{self.name}: terraform {arguments[0]}: {done.returncode}\n{done.stdout[-4000:]}\n{done.stderr}")
         if arguments[0] != "output":
             say(f"{self.name}: terraform {' '.join(a for a in arguments if a != '-input=false')}: {took:.0f} s")
         return done.stdout + done.stderr
+
+    def init(self):
+        done = subprocess.run(
+            ["terraform", "init", "-input=false", "-no-color"],
+            cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=LIMIT, stdin=subprocess.DEVNULL,
+        )
+        if done.returncode != 0:
+            say(f"the AWS provider cannot be had:\n{done.stdout}{done.stderr}")
+            sys.exit(NOT_TO_BE_HAD)
 
     def apply(self):
         self.terraform("apply", "-input=false", "-auto-approve")
@@ -130,10 +141,10 @@ def side_by_side(folder, url, bellows):
         ssh_public_key="ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl kim",
         ssh_cidrs=["203.0.113.0/24"], metrics_cidrs=["203.0.113.0/24"], min_instances=1,
         settings={"pool": {"policy": "deadline"}, "app": {"pause": "2s"}},
-    )  # fmt: skip
+    )
     both = [first, second]
     for deployment in both:
-        deployment.terraform("init", "-input=false")
+        deployment.init()
     told = first.terraform("plan", "-input=false", expected=1)
     require("nix run .#publish -- --region us-east-1" in told, "a missing image is told with the command that makes it")
     account.images()
