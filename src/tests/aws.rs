@@ -1,0 +1,3 @@
+//! What needs an AWS account: an emulated one, on loopback.
+
+mod terraform;
