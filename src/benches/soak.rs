@@ -48,8 +48,10 @@ struct Minute {
     stored_mib: f64,
 }
 
+type Figure = fn(&Minute) -> f64;
+
 /// Name, unit and figure of each panel of the picture.
-const PANELS: [(&str, fn(&Minute) -> f64); 4] = [
+const PANELS: [(&str, Figure); 4] = [
     ("p99 of answers, ms", |m| m.p99_ms),
     ("resident memory of all processes, MiB", |m| m.resident_mib),
     ("open file handles", |m| m.handles),
@@ -189,6 +191,6 @@ fn picture(course: &[Minute]) -> String {
         );
     }
     let _ =
-        write!(svg, "<text x=\"{RIGHT}\" y=\"24\" text-anchor=\"end\">minutes 1 to {}</text></svg>\n", course.len());
+        writeln!(svg, "<text x=\"{RIGHT}\" y=\"24\" text-anchor=\"end\">minutes 1 to {}</text></svg>", course.len());
     svg
 }
