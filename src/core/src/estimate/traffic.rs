@@ -82,7 +82,7 @@ impl Traffic {
         } else if self.others.len() < MOST_SOURCES {
             // when those were accepted that it had already is not known: only what is still open counts, as of now
             let answered = report.answered_total.min(report.accepted_total);
-            let mut source = Source { accepted: answered, answered, ..Source::default() };
+            let mut source = Source { accepted: answered, ..Source::default() };
             source.told(report.accepted_total, answered, now, keep);
             self.others.insert(report.web_id, source);
         }
