@@ -116,11 +116,15 @@ struct Mapped {
 
 /// From here on it is a large one.
 const LARGE: usize = 256 * 1024;
+/// What one begins with that may become large.
+const UNKNOWN: usize = 8 * 1024;
 
 impl Whole {
     pub(super) fn new(most: u64) -> Whole {
         let most = usize::try_from(most).unwrap_or(usize::MAX);
-        Whole { small: BytesMut::with_capacity(most.min(8 * 1024)), large: None, most }
+        // growing by doubling holds up to twice the bytes, and leaves pieces behind that fit nothing
+        let capacity = if most <= LARGE { most } else { UNKNOWN };
+        Whole { small: BytesMut::with_capacity(capacity), large: None, most }
     }
 
     pub(super) fn push(&mut self, piece: &[u8]) -> Result<(), Exhausted> {
