@@ -8,7 +8,7 @@ use crate::edge::host::Ending;
 use crate::edge::queue::{Delivery, MAX_WAIT};
 use crate::edge::{self};
 use bellows_core::message::WorkerState;
-use bellows_core::worker::{Delivered, Effect, End, Event, JobId, Worker};
+use bellows_core::worker::{Delivered, Effect, End, Event, JobId, MOST_A_SLOT, Worker};
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -59,8 +59,8 @@ pub async fn run(edges: Edges, settings: Settings) {
     let app = App { edges: Arc::new(edges), settings: Arc::new(settings) };
     let boot = app.settings.started.elapsed();
     app.report(WorkerState::Ready, Tally::default(), 0, boot).await;
-    // room for every job's end: a slot holds four at most, a poll brings ten
-    let (done, ended) = mpsc::channel(app.settings.sessions * 4 + 16);
+    // room for every job's end, and for what a poll brings beyond what was asked
+    let (done, ended) = mpsc::channel(app.settings.sessions * MOST_A_SLOT + 16);
     let worker = Worker::new(app.settings.sessions);
     let (looking, told, over) = look(&app);
     let mut intake = Intake { app, worker, jobs: BTreeMap::new(), next: 0, tally: Tally::default(), done, looking };

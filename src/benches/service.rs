@@ -195,7 +195,7 @@ struct Mosec {
 
 impl Mosec {
     fn start(shared: &Path) -> Mosec {
-        let python = shared::venv("bench-python", "src/benches/peers/requirements.txt");
+        let python = support::python::venv("bench-python", "src/benches/peers/requirements.txt").unwrap();
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let child = Command::new(python)
             .arg(root().join("src/benches/peers/mosec_server.py"))

@@ -118,7 +118,7 @@ const NEWEST: f64 = 0.1;
 /// (fetching, storing, answering): otherwise the sessions would stand idle meanwhile.
 const PREFETCH_ABOVE: f64 = 0.1;
 /// Most messages held for one session: what a crash delays until its leases run out.
-const MOST_A_SLOT: f64 = 4.0;
+pub const MOST_A_SLOT: usize = 4;
 /// A confirmation that cannot be sent so often is given up: the instance goes all the same, and is missed in the list.
 const MOST_CONFIRMS: u32 = 10;
 
@@ -166,8 +166,8 @@ impl Worker {
         if self.elsewhere <= self.service * PREFETCH_ABOVE {
             return self.slots;
         }
-        let a_slot = (1.0 + self.elsewhere / self.service).ceil().clamp(2.0, MOST_A_SLOT);
-        self.slots.saturating_mul(a_slot as usize)
+        let a_slot = (1.0 + self.elsewhere / self.service).ceil() as usize;
+        self.slots.saturating_mul(a_slot.clamp(2, MOST_A_SLOT))
     }
 
     /// Messages in hand.

@@ -50,12 +50,15 @@ class Deployment:
             **({"TF_CLI_CONFIG_FILE": cli} if cli else {}),
         }
 
-    def terraform(self, *arguments, expected=0):
-        began = time.monotonic()
-        done = subprocess.run(
+    def run(self, *arguments):
+        return subprocess.run(
             ["terraform", *arguments, "-no-color"],
             cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=LIMIT, stdin=subprocess.DEVNULL,
         )
+
+    def terraform(self, *arguments, expected=0):
+        began = time.monotonic()
+        done = self.run(*arguments)
         took = time.monotonic() - began
         if done.returncode != expected:
             sys.exit(f"{self.name}: terraform {arguments[0]}: {done.returncode}\n{done.stdout[-4000:]}\n{done.stderr}")
@@ -64,10 +67,7 @@ class Deployment:
         return done.stdout + done.stderr
 
     def init(self):
-        done = subprocess.run(
-            ["terraform", "init", "-input=false", "-no-color"],
-            cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=LIMIT, stdin=subprocess.DEVNULL,
-        )
+        done = self.run("init", "-input=false")
         if done.returncode != 0:
             say(f"the AWS provider cannot be had:\n{done.stdout}{done.stderr}")
             sys.exit(NOT_TO_BE_HAD)
@@ -118,8 +118,8 @@ def load(name, bucket, stop, tally):
 def check_instances(deployments):
     for instance in account.instances():
         what = f"{instance['id']} ({instance['tags']['bellows:role']} of {instance['tags']['bellows:deployment']})"
-        good = instance["http_tokens"] == "required" and instance["shutdown"] == "terminate" and all(instance["encrypted"])
-        require(good and instance["encrypted"], f"{what}: IMDSv2 only, powered off is terminated, disk encrypted")
+        good = instance["http_tokens"] == "required" and instance["shutdown"] == "terminate" and instance["encrypted"] and all(instance["encrypted"])
+        require(good, f"{what}: IMDSv2 only, powered off is terminated, disk encrypted")
     roles = sorted(i["tags"]["bellows:deployment"] for i in account.living() if i["tags"]["bellows:role"] == "web")
     require(roles == sorted(d.name for d in deployments), "one web instance a deployment")
 
@@ -168,6 +168,7 @@ def side_by_side(folder, url, bellows):
     stop.set()
     writer.join()
     say(f"under load: {tally['launched']} app instances launched, {tally['written']} objects written until they were ended")
+    require(tally["launched"] > 5 and tally["written"] > 0, "there was a load while it was destroyed")
     left = account.left()
     require([thing for thing in left if "second" in thing] == first_left, "the other deployment is as it was")
     require(not [thing for thing in left if "bellows-" in thing], "the first has left nothing that bears its name")
