@@ -8,7 +8,6 @@ pub mod engine;
 pub mod error;
 pub mod library;
 pub mod manifest;
-pub mod preprocess;
 pub mod progress;
 pub mod pull;
 pub mod sessions;

@@ -16,8 +16,8 @@ mod shared;
 mod support;
 
 use bellows::model::engine::{Runtime, Session};
-use bellows::model::preprocess::{Limits, prepare};
 use bellows::model::{self, Installed, ModelSettings, Progress};
+use bellows_pixels::{Limits, prepare};
 use rustix::process::Signal;
 use shared::{median, photographs};
 use std::path::Path;

@@ -6,9 +6,10 @@
 mod python;
 
 use bellows::model::engine::{Runtime, Session};
-use bellows::model::manifest::{Input, Manifest};
-use bellows::model::preprocess::{Limits, prepare};
+use bellows::model::manifest::Manifest;
 use bellows::model::{self, MAX_PIXELS, ModelSettings, Progress};
+use bellows_pixels::input::Input;
+use bellows_pixels::{Limits, prepare};
 use image::imageops::FilterType;
 use std::path::{Path, PathBuf};
 use std::process::Command;

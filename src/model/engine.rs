@@ -3,9 +3,10 @@
 use super::Installed;
 use super::error::{Error, Result};
 use super::library::Library;
-use super::manifest::{Cpu, Layout, OutputKind};
-use super::preprocess::Tensor;
+use super::manifest::{Cpu, OutputKind};
 use bellows_core::label;
+use bellows_pixels::Tensor;
+use bellows_pixels::input::Layout;
 use ort::environment::Environment;
 use ort::logging::LogLevel;
 use ort::session::builder::GraphOptimizationLevel;

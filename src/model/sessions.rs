@@ -3,11 +3,11 @@
 use super::Installed;
 use super::engine::{Runtime, Session};
 use super::error::{Error, Result};
-use super::preprocess::{self, Limits};
 use super::store::sha256_of_bytes;
 use crate::edge::engine::{Engine, Failure, Labelled, Receiver, Work};
 use crate::edge::{Error as EdgeError, Kind};
 use bellows_core::{answer, label};
+use bellows_pixels::Limits;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use tokio::time::Instant;
@@ -104,7 +104,7 @@ impl Sessions {
         let sha256 = sha256_of_bytes(image);
         let start = Instant::now();
         let limits = Limits { max_pixels: self.installed.max_pixels };
-        let tensor = match preprocess::prepare(image, &self.installed.model.manifest.input, limits) {
+        let tensor = match bellows_pixels::prepare(image, &self.installed.model.manifest.input, limits) {
             Ok(tensor) => tensor,
             Err(e) => {
                 return Err(Failure::Image {

@@ -10,6 +10,7 @@ mod threads;
 use bellows::edge::host::Clock;
 use bellows_core::time::Timestamp;
 use std::future::Future;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -68,6 +69,11 @@ impl Hands {
     fn set_back(&self, span: Duration) {
         self.0.fetch_sub(span.as_millis() as u64, Ordering::SeqCst);
     }
+}
+
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
 }
 
 fn folder() -> TempDir {

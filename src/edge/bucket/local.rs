@@ -4,6 +4,7 @@
 
 mod durable;
 mod files;
+mod journal;
 mod list;
 mod pool;
 mod sync;

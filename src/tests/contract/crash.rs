@@ -1,7 +1,7 @@
 //! Other processes on the same files, and what is left when they are killed in the middle of their work. A process is
 //! this test binary again, running one of the ignored tests below.
 
-use super::folder;
+use super::{files_below, folder};
 use bellows::edge::bucket::{self, Bucket};
 use bellows::edge::host::Clock;
 use bellows::edge::queue::{Queue, Settings, local};
@@ -180,6 +180,40 @@ fn a_killed_writer_leaves_whole_objects_and_litter_that_can_be_swept() {
         assert_eq!(local.sweep_temporary(None).await.unwrap(), all - first);
         assert_eq!((litter(""), litter(&ours)), (1, 1));
     });
+}
+
+/// What a power cut leaves of a bucket whose writers have waited for the journal only: its records, and of the files
+/// nothing, or their beginning, or their length.
+fn cut_the_power(root: &Path) {
+    for (n, path) in files_below(root).into_iter().enumerate() {
+        if path.parent().unwrap().ends_with(".journal+") {
+            continue;
+        }
+        match n % 3 {
+            0 => fs::remove_file(&path).unwrap(),
+            1 => fs::File::options().write(true).open(&path).unwrap().set_len(OBJECT as u64 / 2).unwrap(),
+            _ => fs::write(&path, vec![0; OBJECT]).unwrap(),
+        }
+    }
+}
+
+#[test]
+fn a_power_cut_takes_no_object_that_was_promised() {
+    let folder = folder();
+    let promised = kill_after(start("child_that_puts", folder.path()), 90);
+    let root = folder.path().join("bucket");
+    cut_the_power(&root);
+    let bucket = Bucket::Local(bucket(folder.path()));
+    super::block_on(async {
+        for key in &promised {
+            let object = bucket.get(key).await.unwrap().unwrap_or_else(|| panic!("{key} is lost"));
+            let whole = object.bytes.len() == OBJECT && object.bytes.iter().all(|b| *b == object.bytes[0]);
+            assert!(whole && object.bytes[0] < 16, "{key} is not whole");
+        }
+        let all = bucket.list("", None, usize::MAX).await.unwrap();
+        assert!(all.len() >= promised.len() && all.iter().all(|meta| meta.size == OBJECT as u64));
+    });
+    assert!(files_below(&root.join(".journal+")).is_empty(), "the journals have done their work");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Disks that are full, read-only or damaged.
 
-use super::{block_on, folder};
+use super::{block_on, files_below, folder};
 use crate::support::disk::Disk;
 use bellows::edge::bucket::{self, Bucket};
 use bellows::edge::host::Clock;
@@ -8,7 +8,7 @@ use bellows::edge::queue::{Queue, Settings, local};
 use bellows::edge::{Error, Kind, Result, disk};
 use bytes::Bytes;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -24,11 +24,6 @@ fn open_queue(folder: &Path) -> Result<Queue> {
 
 fn open_bucket(folder: &Path) -> Result<Bucket> {
     Ok(Bucket::Local(bucket::local::Bucket::open(folder.join("bucket"), Clock::System)?))
-}
-
-fn files_below(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    entries.flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
 }
 
 #[test]
@@ -89,7 +84,8 @@ fn a_full_disk_keeps_whole_objects_and_no_litter() {
         for key in &keys {
             assert_eq!(bucket.get(key).await.unwrap().unwrap().bytes, contents);
         }
-        let files = files_below(&disk.path().join("bucket"));
+        let mut files = files_below(&disk.path().join("bucket"));
+        files.retain(|path| !path.parent().unwrap().ends_with(".journal+") || path.metadata().unwrap().len() > 0);
         assert_eq!(files.len(), keys.len() + 1, "the objects and the lock file: {files:?}");
         bucket.delete(&keys[0]).await.unwrap();
         bucket.put("results/x", contents).await.unwrap();

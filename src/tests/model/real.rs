@@ -3,9 +3,9 @@
 use crate::support::images::{COLOURS, png};
 use crate::support::{data_dir, root};
 use bellows::edge::engine::{Engine, Failure};
-use bellows::model::manifest::Resize;
 use bellows::model::{self, Error, Installed, ModelSettings, Progress, Sessions};
 use bellows_core::answer::Reason;
+use bellows_pixels::input::Resize;
 use bytes::Bytes;
 
 pub fn installed(settings: ModelSettings) -> Installed {

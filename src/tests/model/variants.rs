@@ -2,8 +2,9 @@
 
 use crate::support::python::{python, run};
 use crate::support::{root, shared};
-use bellows::model::manifest::{Input, Layout, Manifest};
-use bellows::model::preprocess::{Limits, prepare};
+use bellows::model::manifest::Manifest;
+use bellows_pixels::input::{Input, Layout};
+use bellows_pixels::{Limits, prepare};
 use std::process::Command;
 
 #[test]

@@ -3,6 +3,7 @@
 
 use super::super::{Etag, Meta, Object, Put};
 use super::durable::Durable;
+use super::journal::{self, Journal, Left, Promise, Record};
 use super::list::{Query, list};
 use super::sync::SharedFolders;
 use super::temporary::Temporary;
@@ -23,6 +24,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 /// Where unfinished files lie. The plus keeps it out of the alphabet of keys.
 pub(super) const PRIVATE: &str = ".tmp+";
+/// Where objects are durable that are not yet so as files.
+const JOURNAL: &str = ".journal+";
 /// Guards every compare-and-swap of a bucket.
 const LOCK: &str = ".lock+";
 /// A folder that a delete removes between our making and our using it is made again so many times.
@@ -40,6 +43,7 @@ pub(super) struct Files {
     /// Folders that stay, and whose entry in their parent is durable.
     settled: Mutex<BTreeSet<PathBuf>>,
     durable: Durable,
+    journal: Journal,
 }
 
 /// Whether there is a process of this number. A later one with the same number only delays a sweep.
@@ -52,21 +56,42 @@ fn is_running(pid: u32) -> bool {
 const SMALL: usize = 4096;
 
 /// How a finished file comes to its name.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Placing {
     Replace,
     IfAbsent,
+}
+
+/// What makes a file durable.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Durability {
+    /// An fsync of its own, and of the folders that lead to it.
+    Itself,
+    /// A record in the journal, which is there already.
+    Journal,
+}
+
+/// A file to be written.
+#[derive(Clone, Copy)]
+struct Contents<'c> {
+    bytes: &'c [u8],
+    modified: Timestamp,
+    durability: Durability,
 }
 
 impl Files {
     pub(super) fn open(root: PathBuf, clock: Clock) -> Result<Files> {
         let failed = |e| Error::io("bucket.open", root.display(), e);
         disk::create_folders(&root.join(PRIVATE)).map_err(failed)?;
+        disk::create_folders(&root.join(JOURNAL)).map_err(failed)?;
         disk::refuse_network(&root)?;
         // a read-only disk shows itself at the start, not at the first upload
         OpenOptions::new().create(true).append(true).open(root.join(LOCK)).map_err(failed)?;
         let (folders, settled, durable) = (SharedFolders::default(), Mutex::default(), Durable::default());
-        Ok(Files { root, clock, written: AtomicU64::new(0), folders, settled, durable })
+        let journal = Journal::new(root.join(JOURNAL));
+        let files = Files { root, clock, written: AtomicU64::new(0), folders, settled, durable, journal };
+        files.recover().map_err(|e| Error::io("bucket.recover", files.root.display(), e))?;
+        Ok(files)
     }
 
     pub(super) fn put(&self, operation: &'static str, key: &str, bytes: &Bytes) -> Result<()> {
@@ -80,7 +105,12 @@ impl Files {
                 self.settle(path.parent().unwrap_or(&self.root)).map_err(failed)?;
                 self.durable.add(path, &metadata);
             }
-            None => drop(self.write(key, bytes, Placing::Replace).map_err(failed)?),
+            None if path.parent().is_some_and(is_of_request) => {
+                self.write_new(key, bytes, Placing::Replace).map_err(failed)?;
+            }
+            None => {
+                self.write(key, self.durable(bytes), Placing::Replace).map_err(failed)?;
+            }
         }
         Ok(())
     }
@@ -100,7 +130,7 @@ impl Files {
     pub(super) fn put_if_absent(&self, operation: &'static str, key: &str, bytes: &Bytes) -> Result<Put> {
         let failed = |e| Error::io(operation, key, e);
         let path = self.root.join(key);
-        if !path.is_file() && self.write(key, bytes, Placing::IfAbsent).map_err(failed)? {
+        if !path.is_file() && self.write_new(key, bytes, Placing::IfAbsent).map_err(failed)? {
             return Ok(Put::Created);
         }
         // the winner may not have come to its fsync yet, and our caller will rely on what is there
@@ -124,7 +154,7 @@ impl Files {
             return Err(conflict());
         }
         let placing = if present.is_some() { Placing::Replace } else { Placing::IfAbsent };
-        if !self.write(key, bytes, placing).map_err(failed)? {
+        if !self.write(key, self.durable(bytes), placing).map_err(failed)? {
             return Err(conflict());
         }
         Ok(etag(bytes))
@@ -183,12 +213,55 @@ impl Files {
         Ok(removed)
     }
 
-    /// Writes an object durably; false where `IfAbsent` found one.
-    fn write(&self, key: &str, bytes: &[u8], placing: Placing) -> io::Result<bool> {
+    fn durable<'c>(&self, bytes: &'c [u8]) -> Contents<'c> {
+        Contents { bytes, modified: self.clock.now(), durability: Durability::Itself }
+    }
+
+    /// Writes an object that is written once, mostly: where nothing is yet, the journal makes it durable before anybody
+    /// sees it. False where `IfAbsent` found one.
+    fn write_new(&self, key: &str, bytes: &[u8], placing: Placing) -> io::Result<bool> {
+        let contents = self.durable(bytes);
+        let new = !self.root.join(key).exists();
+        let promise = if new { self.promise(key, contents.modified, Some(bytes))? } else { None };
+        let durability = if promise.is_some() { Durability::Journal } else { Durability::Itself };
+        let placed = self.write(key, Contents { durability, ..contents }, placing);
+        if !new || (promise.is_some() && !matches!(placed, Ok(true))) {
+            // a record of this key must not come true after a power cut
+            drop(self.promise(key, contents.modified, None)?);
+        }
+        placed
+    }
+
+    fn promise(&self, key: &str, modified: Timestamp, contents: Option<&[u8]>) -> io::Result<Option<Promise>> {
+        let record = Record { key, modified, contents };
+        self.journal.append(&record)
+    }
+
+    /// Puts into their places what processes that have ended had promised, and the disk may have lost since.
+    fn recover(&self) -> io::Result<()> {
+        let folder = self.root.join(JOURNAL);
+        let left = Left::find(&folder)?;
+        for segments in left.writers.values() {
+            for (key, record) in journal::records(segments) {
+                let Some(bytes) = record.contents else { continue };
+                if read(&self.root.join(key)).is_ok_and(|object| *object.bytes == *bytes) {
+                    continue;
+                }
+                tracing::warn!(key, "an object that a power cut has taken is put back");
+                let contents = Contents { bytes, modified: record.modified, durability: Durability::Journal };
+                self.write(key, contents, Placing::Replace)?;
+            }
+        }
+        left.settle(&folder)
+    }
+
+    /// Writes an object; false where `IfAbsent` found one.
+    fn write(&self, key: &str, contents: Contents<'_>, placing: Placing) -> io::Result<bool> {
         let path = self.root.join(key);
         let folder = path.parent().unwrap_or(&self.root);
-        let mut temporary = self.temporary(&path, bytes)?;
-        if self.place_folder(&mut temporary, folder)? {
+        let durable = contents.durability == Durability::Itself;
+        let mut temporary = self.temporary(&path, contents)?;
+        if self.place_folder(&mut temporary, folder, durable)? {
             return Ok(true);
         }
         for _ in 0..ATTEMPTS {
@@ -201,7 +274,9 @@ impl Files {
                 Ok(()) => {
                     temporary.placed |= matches!(placing, Placing::Replace) && temporary.folder.is_none();
                     drop(temporary);
-                    self.settle(folder)?;
+                    if durable {
+                        self.settle(folder)?;
+                    }
                     return Ok(true);
                 }
                 // a folder that others have left empty is no object
@@ -220,20 +295,24 @@ impl Files {
 
     /// Gives a finished folder its name, if nobody has one of that name with something in it. The folder of a request
     /// mostly comes with its one object: in one piece it waits for the disk twice, else three times.
-    fn place_folder(&self, temporary: &mut Temporary, folder: &Path) -> io::Result<bool> {
+    fn place_folder(&self, temporary: &mut Temporary, folder: &Path, durable: bool) -> io::Result<bool> {
         let Some(unfinished) = &temporary.folder else { return Ok(false) };
-        disk::sync_folder(unfinished)?;
+        if durable {
+            disk::sync_folder(unfinished)?;
+        }
         if fs::rename(unfinished, folder).is_err() {
             // the long way finds out what is there, or what is not
             return Ok(false);
         }
         temporary.placed = true;
-        self.settle(folder.parent().unwrap_or(&self.root))?;
+        if durable {
+            self.settle(folder.parent().unwrap_or(&self.root))?;
+        }
         Ok(true)
     }
 
-    /// An fsynced file with these contents, in a folder of its own where that is to become the object's.
-    fn temporary(&self, path: &Path, bytes: &[u8]) -> io::Result<Temporary> {
+    /// A file with these contents, in a folder of its own where that is to become the object's.
+    fn temporary(&self, path: &Path, contents: Contents<'_>) -> io::Result<Temporary> {
         let in_folder = path.parent().is_some_and(is_of_request);
         let (temporary, mut file) = loop {
             let number = self.written.fetch_add(1, Ordering::Relaxed);
@@ -244,9 +323,11 @@ impl Files {
                 created => break created?,
             }
         };
-        file.write_all(bytes)?;
-        file.set_modified(UNIX_EPOCH + Duration::from_millis(self.clock.now().0))?;
-        file.sync_all()?;
+        file.write_all(contents.bytes)?;
+        file.set_modified(UNIX_EPOCH + Duration::from_millis(contents.modified.0))?;
+        if contents.durability == Durability::Itself {
+            file.sync_all()?;
+        }
         Ok(temporary)
     }
 

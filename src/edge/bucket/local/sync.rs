@@ -1,4 +1,4 @@
-//! Fsync of folders that many writers share: those who come while one is under way are all served by the next.
+//! Fsyncs that many writers share (group commit): those who come while one is under way are all served by the next.
 
 use crate::edge::disk;
 use std::collections::BTreeMap;
@@ -9,16 +9,17 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 /// The shared folders of a bucket: its root, and those that stay.
 #[derive(Debug, Default)]
 pub(super) struct SharedFolders {
-    folders: Mutex<BTreeMap<PathBuf, Arc<Folder>>>,
+    folders: Mutex<BTreeMap<PathBuf, Arc<GroupCommit>>>,
 }
 
+/// One folder's, or one file's.
 #[derive(Debug, Default)]
-struct Folder {
+pub(super) struct GroupCommit {
     rounds: Mutex<Rounds>,
     ended: Condvar,
 }
 
-/// Fsyncs of one folder, counted. A change is durable after a round that began later than the change.
+/// Fsyncs, counted. A change is durable after a round that began later than the change.
 #[derive(Debug, Default)]
 struct Rounds {
     begun: u64,
@@ -42,8 +43,9 @@ impl SharedFolders {
     }
 }
 
-impl Folder {
-    fn sync(&self, fsync: impl Fn() -> io::Result<()>) -> io::Result<()> {
+impl GroupCommit {
+    /// Returns once all that was written before this call is durable; `fsync` makes it so.
+    pub(super) fn sync(&self, fsync: impl Fn() -> io::Result<()>) -> io::Result<()> {
         let mut rounds = self.rounds.lock().unwrap_or_else(PoisonError::into_inner);
         // a round that runs already may have begun before our change
         let ours = rounds.begun + 1;
@@ -66,7 +68,7 @@ impl Folder {
         }
         match rounds.failed {
             // a later success says nothing: the kernel reports a failed write-back only once
-            Some((round, kind)) if round >= ours => Err(io::Error::new(kind, "the fsync of the folder failed")),
+            Some((round, kind)) if round >= ours => Err(io::Error::new(kind, "the fsync failed")),
             _ => Ok(()),
         }
     }
@@ -81,7 +83,7 @@ mod tests {
 
     #[test]
     fn many_callers_share_few_rounds_and_each_is_covered() {
-        let (folder, rounds) = (Folder::default(), AtomicU64::new(0));
+        let (folder, rounds) = (GroupCommit::default(), AtomicU64::new(0));
         let (changes, durable) = (AtomicU64::new(0), AtomicU64::new(0));
         thread::scope(|scope| {
             for _ in 0..32 {
@@ -104,7 +106,7 @@ mod tests {
 
     #[test]
     fn a_failure_reaches_those_it_concerns_only() {
-        let folder = Folder::default();
+        let folder = GroupCommit::default();
         let failing = || Err(io::Error::from(io::ErrorKind::StorageFull));
         assert_eq!(folder.sync(failing).unwrap_err().kind(), io::ErrorKind::StorageFull);
         folder.sync(|| Ok(())).unwrap();

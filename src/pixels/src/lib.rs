@@ -3,9 +3,12 @@
 //! The image is judged by its bytes, its limits by its header before a pixel is decoded. Of the decoded pixels only
 //! the box that the crop will show is resized, straight to the tensor's size; orientation is applied to that small
 //! result. Transparent pixels are laid over white.
+//!
+//! A crate of its own, so that a newcomer's build optimises this to the last and may spend less on the rest.
 
 mod decode;
 mod geometry;
+pub mod input;
 mod jpeg;
 mod orient;
 mod pixels;
@@ -14,9 +17,9 @@ pub mod sniff;
 #[cfg(test)]
 mod tests;
 
-use super::manifest::{Channels, Input, Layout};
 use bellows_core::answer::Reason;
 use geometry::{Plan, Window};
+use input::{Channels, Input, Layout};
 use pixels::Pixels;
 use sniff::Format;
 use std::panic::catch_unwind;

@@ -8,11 +8,11 @@ mod huffman;
 mod scaled;
 mod transform;
 
-use super::super::manifest::Input;
 use super::geometry::{Plan, Window};
 use super::pixels::Pixels;
 use super::sniff::Format;
 use super::{Decoded, ImageError};
+use crate::input::Input;
 use header::Header;
 use image::metadata::Orientation;
 use zune_jpeg::JpegDecoder;

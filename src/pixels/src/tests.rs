@@ -1,7 +1,7 @@
 #![expect(clippy::float_cmp, reason = "pixels are whole numbers, and floats hold them exactly")]
 
-use super::super::manifest::{Crop, Resize};
 use super::*;
+use crate::input::{Crop, Resize};
 use image::codecs::{
     bmp::BmpEncoder, gif::GifEncoder, jpeg::JpegEncoder, png::PngEncoder, tiff::TiffEncoder, webp::WebPEncoder,
 };

@@ -1,7 +1,7 @@
 //! From luminance and differences of colour to RGB (JFIF).
 
-use super::super::pixels::Pixels;
 use super::scaled::Plane;
+use crate::pixels::Pixels;
 
 /// Fixed point: 16 bits behind the point.
 const ONE: i32 = 1 << 16;

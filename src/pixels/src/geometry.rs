@@ -1,7 +1,7 @@
 //! Which part of an image the model sees, and at which size: the geometry of the usual Python pipeline ("short side to
 //! N, other side floored, centre crop") as one box in the image's own coordinates.
 
-use super::super::manifest::{Input, Resize};
+use crate::input::{Input, Resize};
 use image::metadata::Orientation;
 
 /// A box of the image as it is stored (not turned yet) and the size that it gets.
