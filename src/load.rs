@@ -19,6 +19,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 /// What is sent, and how.
 #[derive(Debug)]
@@ -32,6 +33,8 @@ pub struct Plan {
     pub patient: bool,
     /// The longest time from the start of an upload to its answer.
     pub wait: Duration,
+    /// Cancelled where somebody has seen enough: nothing more is sent, and what is out counts nowhere.
+    pub stop: CancellationToken,
 }
 
 /// How many uploads are over, and since when so many were over that the next batch may start.
@@ -55,7 +58,12 @@ pub async fn run(plan: &Plan, bar: &ProgressBar) -> Report {
     let began = Instant::now();
     let gate = watch::Sender::new(Gate { over: 0, opened: began });
     let run = Run { plan, bar, began, next: AtomicU64::new(0), gate, tally: Mutex::default() };
-    join_all((0..plan.connections).map(|_| run.connection())).await;
+    let all = join_all((0..plan.connections).map(|_| run.connection()));
+    tokio::select! {
+        biased;
+        () = plan.stop.cancelled() => {}
+        _ = all => {}
+    }
     bar.finish_and_clear();
     run.tally.into_inner().unwrap_or_else(PoisonError::into_inner).report(began.elapsed())
 }

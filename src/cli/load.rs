@@ -60,8 +60,16 @@ pub fn run(args: &Load) -> Exit {
         let pictures = pictures(args)?;
         let schedule = Schedule::new(args.pattern, args.requests, args.duration, pictures.len() as u64);
         let connections = args.connections.map_or_else(|| schedule.connections() as usize, usize::from);
-        let client = args.identity.client(args.target.clone(), &Host::system(), args.field).await?;
-        let plan = Plan { client, pictures, schedule, connections, patient: args.retry, wait: args.wait };
+        let host = Host::system();
+        let client = args.identity.client(args.target.clone(), &host, args.field).await?;
+        let stop = host.stop.clone();
+        let plan =
+            Plan { client, pictures, schedule, connections, patient: args.retry, wait: args.wait, stop: stop.clone() };
+        host.spawn("interrupt", async move {
+            if tokio::signal::ctrl_c().await.is_ok() {
+                stop.cancel();
+            }
+        });
         let report = load::run(&plan, &client::progress(schedule.total())).await;
         let text =
             if args.json { serde_json::to_string(&report).unwrap_or_default() + "\n" } else { report.to_string() };

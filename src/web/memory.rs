@@ -48,6 +48,11 @@ impl Budget {
 }
 
 impl Memory {
+    /// Bytes that have come.
+    pub(super) fn used(&self) -> u64 {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).used
+    }
+
     /// Takes so many bytes more into use; false where there is no room for them.
     fn grow(&self, bytes: usize) -> bool {
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);

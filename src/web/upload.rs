@@ -10,6 +10,7 @@ use hyper::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE};
 use hyper::{HeaderMap, Request};
 use percent_encoding::percent_decode_str;
 use std::sync::Arc;
+use tokio::time::Instant;
 
 /// What an upload holds.
 #[derive(Debug)]
@@ -21,6 +22,11 @@ pub(super) struct Upload {
 
 /// The field names that POST / takes a file from.
 pub(super) const FIELDS: [&str; 3] = ["myfile", "file", "inputFile"];
+
+/// From here on a body has to keep a pace.
+const PACED: u64 = 1 << 20;
+/// After this part of its time.
+const EARLY: u32 = 6;
 
 const NOT_UTF_8: &str = "the names in a form are UTF-8";
 
@@ -50,8 +56,9 @@ impl Web {
         if boundary.is_none() && name.is_none() {
             return Err(Refusal::NoFile);
         }
+        let until = Instant::now() + self.0.settings.body_timeout;
+        let memory = self.0.budget.reserve(declared.unwrap_or(1)).await?;
         let reading = async {
-            let memory = self.0.budget.reserve(declared.unwrap_or(1)).await?;
             let body = Limited::new(request.into_body(), usize::try_from(limit).unwrap_or(usize::MAX));
             let body = Reading::new(body, Arc::clone(&memory));
             let most = declared.unwrap_or(limit);
@@ -63,10 +70,24 @@ impl Web {
             if bytes.is_empty() {
                 return Err(Refusal::NoFile);
             }
-            Ok(Upload { images: vec![Image { file, bytes, memory }], field: None })
+            Ok(Upload { images: vec![Image { file, bytes, memory: Arc::clone(&memory) }], field: None })
         };
         // one deadline around all of it: a body that drips resets every timer between frames
-        tokio::time::timeout(self.0.settings.body_timeout, reading).await.unwrap_or(Err(Refusal::BodyTooSlow))
+        tokio::select! {
+            biased;
+            upload = tokio::time::timeout_at(until, reading) => upload.unwrap_or(Err(Refusal::BodyTooSlow)),
+            () = self.falls_behind(declared.unwrap_or(0), &memory) => Err(Refusal::BodyTooSlow),
+        }
+    }
+
+    /// Returns where a large body will not be there in time: a few that say much is coming and send nothing would keep
+    /// everybody else's memory until their deadline.
+    async fn falls_behind(&self, declared: u64, memory: &Memory) {
+        tokio::time::sleep(self.0.settings.body_timeout / EARLY).await;
+        // half the pace that it needs
+        if declared < PACED || memory.used() >= declared / (2 * u64::from(EARLY)) {
+            std::future::pending::<()>().await;
+        }
     }
 
     async fn read_form(

@@ -1,6 +1,7 @@
 //! A full backlog: who is refused, with which words, and for how long.
 
 use crate::support::client::{Answer, form};
+use crate::support::contract::Contract;
 use crate::support::daemon::{Daemon, Options};
 use crate::support::raw::{FORM, JSON, Raw, ask, head, post};
 use crate::support::{eventually, images};
@@ -30,6 +31,7 @@ fn stored(state: &Path) -> (usize, usize) {
 
 fn check(answer: &Answer) {
     assert_eq!(answer.status, 429, "{answer:?}");
+    Contract::load().allows("POST", "/classify", answer);
     let again: u64 = answer.header("retry-after").unwrap().parse().unwrap();
     assert!((1..=600).contains(&again), "{again}");
     assert!(answer.body.contains("backlog-full") && answer.body.contains(&format!("{again} s")), "{answer:?}");

@@ -1,6 +1,7 @@
 //! A disk that fills up under a running daemon.
 
 use crate::support::client::{Answer, sha256};
+use crate::support::contract::Contract;
 use crate::support::daemon::{Daemon, Options, signal};
 use crate::support::disk::Disk;
 use crate::support::raw::{JSON, get, post};
@@ -46,6 +47,7 @@ impl Accepted {
             assert!(self.0.len() < 1000, "the disk does not fill up");
         };
         assert_eq!((refused.status, &refused.json()["error"]), (507, &"disk-low".into()), "{refused:?}");
+        Contract::load().allows("POST", "/", &refused);
     }
 
     /// Each has its own answer.

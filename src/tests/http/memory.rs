@@ -3,7 +3,7 @@
 use crate::support::daemon::{Daemon, Options};
 use crate::support::raw::{Raw, head, post};
 use crate::support::{eventually, images};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const MIB: u64 = 1 << 20;
 
@@ -93,6 +93,30 @@ fn large_uploads_take_no_more_than_their_budget() {
     println!("30 uploads of 20 MB: {taken} taken, {refused} told to come again, at most {} MiB", peak(&daemon) / MIB);
     assert!(taken >= 9, "{taken}");
     assert!(peak(&daemon) < 300 * MIB, "{} MiB", peak(&daemon) / MIB);
+}
+
+/// A body that says it is large, and does not come, keeps others waiting no longer than a part of its time.
+#[test]
+fn who_says_much_is_coming_has_to_send_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = ["web.body_budget=4 MiB", "web.max_body=4 MiB", "web.body_timeout=24s", "pool.max_instances=1"];
+    let daemon = settings.iter().fold(Options::new(dir.path()), |options, setting| options.set(setting)).start_warm(1);
+    let large = |length: u64| {
+        let length = length.to_string();
+        Raw::with(&daemon.url, head("PUT", "/classify", &[("Content-Length", &length)]).as_bytes())
+    };
+    let (mut stalled, began) = (large(4 << 20), Instant::now());
+    stalled.send(b"\x7fPNG");
+    let (image, label) = images::numbered(1);
+    assert_eq!(post(&daemon.url, "/", &[("myfile", "a.png", &image)], &[]).body, label);
+    assert_eq!(stalled.answer(false).status, 408);
+    assert!(began.elapsed() < Duration::from_secs(12), "{:?}", began.elapsed());
+    // one that comes in jerks, and yet in time, is taken
+    let mut jerky = large(2 << 20);
+    jerky.send(&vec![7; 1 << 19]);
+    std::thread::sleep(Duration::from_secs(6));
+    jerky.send(&vec![7; (2 << 20) - (1 << 19)]);
+    assert_eq!(jerky.answer(false).status, 415);
 }
 
 /// A body that does not say how long it is takes memory as it comes: slow ones keep nobody out.

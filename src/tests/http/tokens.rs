@@ -1,5 +1,6 @@
 //! Who is let in, who is not, and that no token is ever told.
 
+use crate::support::contract::Contract;
 use crate::support::daemon::{Daemon, Options};
 use crate::support::raw::{FORM, JSON, Raw, ask, get, head, post};
 use crate::support::{eventually, images};
@@ -41,11 +42,13 @@ fn without_a_token_nobody_uploads_or_reads() {
     let basic = format!("Basic {}", BASE64_STANDARD.encode(format!("me:{token}")));
     let wrong =
         [format!("Bearer {other}"), format!("Bearer {token}x"), format!("Basic {token}"), bearer.to_uppercase()];
+    let contract = Contract::load();
     for credentials in wrong.iter().map(String::as_str).chain([""]) {
         let with = ("Authorization", credentials);
         let answer = post(url, "/", &parts, &[JSON, with]);
         assert_eq!((answer.status, &answer.json()["error"]), (401, &"unauthorized".into()), "{credentials}");
         assert_eq!(answer.header("www-authenticate"), Some("Bearer realm=\"bellows\""));
+        contract.allows("POST", "/", &answer);
         assert_eq!(ask(url, "PUT", "/classify/a.png", &[with], &image).status, 401);
         assert_eq!(ask(url, "GET", "/results/8d5a6b1e-0c1d-4a51-9b1d-3f6f0b1d2c3e", &[with], b"").status, 401);
         assert_ne!(ask(url, "GET", "/live", &[with], b"").status, 200);
@@ -112,6 +115,7 @@ fn a_token_has_only_so_many_waiting() {
     assert_eq!((answer.status, &answer.json()["error"]), (429, &"too-many-outstanding".into()));
     let again: u64 = answer.header("retry-after").unwrap().parse().unwrap();
     assert!((1..=600).contains(&again) && answer.body.contains("at most 2 images"), "{answer:?}");
+    Contract::load().allows("POST", "/classify", &answer);
     assert_eq!(upload(&many.0, 5).status, 202);
     for pid in daemon.workers() {
         crate::support::daemon::signal(pid, rustix::process::Signal::CONT);

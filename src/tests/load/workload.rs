@@ -39,6 +39,21 @@ fn every_pattern_and_every_field_is_answered_rightly() {
 }
 
 #[test]
+fn who_has_seen_enough_gets_a_report_of_what_was_seen() {
+    let dir = tempfile::tempdir().unwrap();
+    pictures(dir.path(), 3);
+    let arguments = ["load", "--json", &PLAIN.url, "--requests", "1000000", "--connections", "2", "--images"];
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_bellows"));
+    let child = child.args(arguments).arg(dir.path()).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    std::thread::sleep(Duration::from_secs(2));
+    crate::support::daemon::signal(child.id(), rustix::process::Signal::INT);
+    let output = child.wait_with_output().unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(output.status.success() && report["right"].as_u64().unwrap() > 3, "{report}");
+    assert_eq!(report["requests"], report["right"], "what was under way counts nowhere: {report}");
+}
+
+#[test]
 fn a_duration_ends_a_closed_loop() {
     let dir = tempfile::tempdir().unwrap();
     pictures(dir.path(), 3);
