@@ -13,6 +13,7 @@ mod resize;
 pub mod sniff;
 #[cfg(test)]
 mod tests;
+mod tiff;
 
 use super::manifest::{Channels, Input, Layout};
 use bellows_core::answer::Reason;

@@ -3,6 +3,7 @@
 use super::geometry::Window;
 use super::pixels::Pixels;
 use super::sniff::Format;
+use super::tiff;
 use super::{Decoded, ImageError};
 use image::codecs::{bmp::BmpDecoder, gif::GifDecoder, png::PngDecoder, tiff::TiffDecoder, webp::WebPDecoder};
 use image::metadata::Orientation;
@@ -17,6 +18,9 @@ pub(super) fn decode(
     check: &dyn Fn(u32, u32) -> Result<(), ImageError>,
 ) -> Result<Decoded, ImageError> {
     let failed = |e: image::ImageError| format.undecodable(e.to_string());
+    if format == Format::Tiff && !tiff::fits(bytes) {
+        return Err(format.undecodable("a field of it is longer than the file"));
+    }
     let reader = Cursor::new(bytes);
     let mut decoder: Box<dyn ImageDecoder> = match format {
         Format::Png => Box::new(PngDecoder::new(reader).map_err(failed)?),
