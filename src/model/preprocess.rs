@@ -14,6 +14,7 @@ pub mod sniff;
 #[cfg(test)]
 mod tests;
 mod tiff;
+mod webp;
 
 use super::manifest::{Channels, Input, Layout};
 use bellows_core::answer::Reason;

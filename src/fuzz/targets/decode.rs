@@ -13,8 +13,9 @@ static ALLOCATOR: Counted = Counted;
 
 const MAX_PIXELS: u64 = 1 << 17;
 /// What an image of so many pixels may have in use: 16 bytes a pixel for the decoder and as much for what it has
-/// decoded, 16 to make colours of it, 12 for the tensor, and tables that do not depend on the size.
-const MOST: usize = 60 * MAX_PIXELS as usize + (4 << 20);
+/// decoded, 16 to make colours of it, 12 for the tensor; and what does not depend on the size, of which most is one
+/// partition of a WebP: room for the 16 MiB that its length can say is made before there is less of it.
+const MOST: usize = 60 * MAX_PIXELS as usize + (24 << 20);
 
 fuzz_target!(
     init: let_dependencies_panic(),
