@@ -110,4 +110,14 @@ impl Web {
         let web = self.clone();
         self.0.edges.host.spawn("responses", async move { responses::run(web).await });
     }
+
+    /// Images that somebody waits for.
+    pub fn waiting(&self) -> usize {
+        self.0.waiters.len()
+    }
+
+    /// Bytes of bodies that may come in now, beside those that are in memory: `body_budget` where there are none.
+    pub fn room(&self) -> u64 {
+        self.0.budget.room()
+    }
 }

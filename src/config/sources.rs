@@ -3,6 +3,8 @@
 use super::error::{Origin, Problem};
 use super::keys::{self, Variable};
 use super::layers::{self, Document, Layer, Place};
+use super::scalar::Scalar;
+use super::values::FilePath;
 use figment::Figment;
 use std::ffi::OsString;
 use std::io::Read;
@@ -41,10 +43,12 @@ impl Sources {
         self.environment.iter().rev().find(|(n, _)| n == name).and_then(|(_, value)| value.to_str())
     }
 
-    /// A folder from an XDG variable (which counts only if it is absolute) or below the home folder.
+    /// A folder from an XDG variable (which counts only if it is absolute) or below the home folder. What is no path as
+    /// a setting is none here either: it could be printed, and not be read again.
     pub(super) fn xdg(&self, variable: &str, below_home: &str) -> Option<PathBuf> {
-        let named = self.variable(variable).map(PathBuf::from).filter(|path| path.is_absolute());
-        let home = || self.variable("HOME").filter(|h| !h.is_empty()).map(|home| Path::new(home).join(below_home));
+        let path = |name: &str| self.variable(name).filter(|path| FilePath::parse(path).is_some());
+        let named = path(variable).map(PathBuf::from).filter(|path| path.is_absolute());
+        let home = || path("HOME").filter(|h| !h.is_empty()).map(|home| Path::new(home).join(below_home));
         named.or_else(home)
     }
 }

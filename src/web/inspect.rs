@@ -53,7 +53,7 @@ impl Web {
 
     fn metrics(&self) -> HttpResponse {
         let metrics = &self.0.metrics;
-        metrics.set_waiters(self.0.waiters.len());
+        metrics.set_waiters(self.waiting());
         metrics.set_oldest_age(self.0.status.oldest_age());
         let mut response = text(StatusCode::OK, &metrics.render());
         let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");

@@ -37,6 +37,11 @@ impl Budget {
         Budget(Arc::new(Semaphore::new(kib(bytes) as usize)))
     }
 
+    /// Bytes that are free.
+    pub(super) fn room(&self) -> u64 {
+        self.0.available_permits() as u64 * 1024
+    }
+
     /// Waits until there is room for `bytes`.
     pub(super) async fn reserve(&self, bytes: u64) -> Result<Arc<Memory>, Refusal> {
         let permits = self.0.clone().acquire_many_owned(kib(bytes.max(1)));
@@ -215,6 +220,6 @@ mod tests {
         drop(growing);
         let next = budget.reserve(4 * 1024).await.unwrap();
         drop((next, declared));
-        assert_eq!(budget.0.available_permits(), 10);
+        assert_eq!(budget.room(), 10 * 1024);
     }
 }

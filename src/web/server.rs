@@ -40,17 +40,10 @@ pub async fn serve(web: Web, listener: TcpListener) {
     let stop = web.0.edges.host.stop.clone();
     let limit = Arc::new(Semaphore::new(web.0.settings.max_connections));
     let graceful = GracefulShutdown::new();
-    let header_timeout = web.0.settings.header_timeout;
     accept(&listener, &limit, &stop, |stream, permit| {
         let (serving, watcher, peer) = (web.clone(), graceful.watcher(), Peer::new(stream));
         web.0.edges.host.spawn("connection", async move {
-            let asked = peer.clone();
-            let answer = move |mut request: Request<Incoming>| {
-                request.extensions_mut().insert(asked.clone());
-                let web = serving.clone();
-                async move { web.answer(request).await }
-            };
-            if connection(peer.clone(), watcher, header_timeout, answer).await == Ended::Answered {
+            if serving.outside(peer.clone(), Some(peer.clone()), watcher).await == Ended::Answered {
                 peer.linger().await;
             }
             drop(permit);
@@ -66,15 +59,11 @@ pub async fn serve(web: Web, listener: TcpListener) {
 pub async fn serve_metrics(web: Web, listener: TcpListener) {
     let limit = Arc::new(Semaphore::new(METRICS_CONNECTIONS));
     let graceful = GracefulShutdown::new();
-    let (done, header_timeout) = (web.0.dismissed.clone(), web.0.settings.header_timeout);
+    let done = web.0.dismissed.clone();
     accept(&listener, &limit, &done, |stream, permit| {
         let (serving, watcher) = (web.clone(), graceful.watcher());
         web.0.edges.host.spawn("metrics", async move {
-            let answer = move |request: Request<Incoming>| {
-                let response = serving.inspect(&request);
-                async move { response }
-            };
-            connection(Peer::new(stream), watcher, header_timeout, answer).await;
+            serving.inside(Peer::new(stream), watcher).await;
             drop(permit);
         });
     })
@@ -169,6 +158,51 @@ where
 }
 
 impl Web {
+    /// Speaks with one client of the public listener over a stream of any kind, until its last answer. Where the stream
+    /// is no socket nobody can tell whether a client that waits is still there.
+    pub async fn converse<T>(&self, stream: T)
+    where
+        T: AsyncRead + AsyncWrite + Unpin + 'static,
+    {
+        // kept until the end: dropped, it would shut the connection down
+        let graceful = GracefulShutdown::new();
+        self.outside(stream, None, graceful.watcher()).await;
+    }
+
+    /// The same with a client of the metrics listener.
+    pub async fn converse_inside<T>(&self, stream: T)
+    where
+        T: AsyncRead + AsyncWrite + Unpin + 'static,
+    {
+        let graceful = GracefulShutdown::new();
+        self.inside(stream, graceful.watcher()).await;
+    }
+
+    async fn outside<T>(&self, stream: T, peer: Option<Peer>, watcher: Watcher) -> Ended
+    where
+        T: AsyncRead + AsyncWrite + Unpin + 'static,
+    {
+        let answer = |mut request: Request<Incoming>| {
+            if let Some(peer) = &peer {
+                request.extensions_mut().insert(peer.clone());
+            }
+            let web = self.clone();
+            async move { web.answer(request).await }
+        };
+        connection(stream, watcher, self.0.settings.header_timeout, answer).await
+    }
+
+    async fn inside<T>(&self, stream: T, watcher: Watcher)
+    where
+        T: AsyncRead + AsyncWrite + Unpin + 'static,
+    {
+        let answer = |request: Request<Incoming>| {
+            let response = self.inspect(&request);
+            async move { response }
+        };
+        connection(stream, watcher, self.0.settings.header_timeout, answer).await;
+    }
+
     /// Answers one request, counts it and logs it.
     async fn answer(&self, request: Request<Incoming>) -> HttpResponse {
         let began = Instant::now();

@@ -163,6 +163,7 @@ fn the_state_folder_follows_xdg() {
     assert_eq!(dir(&[]), PathBuf::from("/home/u/.local/state/bellows"));
     assert_eq!(dir(&[("XDG_STATE_HOME", "/s")]), PathBuf::from("/s/bellows"));
     assert_eq!(dir(&[("XDG_STATE_HOME", "relative")]), PathBuf::from("/home/u/.local/state/bellows"));
+    assert_eq!(dir(&[("XDG_STATE_HOME", "/s\u{1f}")]), PathBuf::from("/home/u/.local/state/bellows"));
     assert_eq!(dir(&[("BELLOWS_LOCAL__STATE_DIR", "/d")]), PathBuf::from("/d"));
 }
 

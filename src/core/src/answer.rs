@@ -1,6 +1,7 @@
 //! The answer to one image: what the result object holds, what a response message carries, what a client reads.
 
 use crate::key::RequestId;
+use serde::de::{Deserializer, Error, Unexpected};
 use serde::{Deserialize, Serialize};
 
 /// One class with its probability (0..1).
@@ -8,7 +9,18 @@ use serde::{Deserialize, Serialize};
 pub struct Prediction {
     pub index: u32,
     pub label: String,
+    #[serde(deserialize_with = "finite")]
     pub probability: f32,
+}
+
+/// A number that JSON can write, too: what is beyond 32 bits would read as infinite, and be written as `null`.
+fn finite<'de, D: Deserializer<'de>>(from: D) -> Result<f32, D::Error> {
+    let number = f32::deserialize(from)?;
+    if number.is_finite() {
+        Ok(number)
+    } else {
+        Err(D::Error::invalid_value(Unexpected::Float(number.into()), &"a finite number of 32 bits"))
+    }
 }
 
 /// Which model and engine gave an answer.
@@ -176,6 +188,19 @@ mod tests {
                 ("why", "a.png", Some("ab"))
             );
         }
+    }
+
+    #[test]
+    fn what_reads_can_be_written() {
+        let read = |probability: &str| {
+            serde_json::from_str::<Prediction>(&format!(r#"{{"index":1,"label":"a","probability":{probability}}}"#))
+        };
+        for fine in ["0.7512345", "1", "3.4028235e38"] {
+            let prediction = read(fine).unwrap();
+            let written = serde_json::to_string(&prediction).unwrap();
+            assert_eq!(serde_json::from_str::<Prediction>(&written).unwrap(), prediction);
+        }
+        assert!(read("1e39").is_err() && read("null").is_err());
     }
 
     #[test]

@@ -49,7 +49,8 @@ pub fn predictions(probabilities: &[f32], names: &[String], count: usize) -> Vec
         .map(|(index, probability)| Prediction {
             index: index as u32,
             label: names.get(index).cloned().unwrap_or_else(|| index.to_string()),
-            probability,
+            // JSON has no infinity
+            probability: probability.clamp(f32::MIN, f32::MAX),
         })
         .collect()
 }
@@ -67,6 +68,13 @@ mod tests {
     #[test]
     fn the_first_name_counts() {
         assert_eq!(names("tench, Tinca tinca\ngoldfish\n"), ["tench", "goldfish"]);
+    }
+
+    #[test]
+    fn no_prediction_is_infinite() {
+        let found = predictions(&[f32::NEG_INFINITY, f32::NAN, f32::INFINITY], &[], 3);
+        let found: Vec<(u32, f32)> = found.iter().map(|p| (p.index, p.probability)).collect();
+        assert_eq!(found, [(2, f32::MAX), (1, 0.0), (0, f32::MIN)]);
     }
 
     #[test]

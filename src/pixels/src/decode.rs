@@ -4,6 +4,7 @@ use super::geometry::Window;
 use super::pixels::Pixels;
 use super::sniff::Format;
 use super::{Decoded, ImageError};
+use super::{tiff, webp};
 use image::codecs::{bmp::BmpDecoder, gif::GifDecoder, png::PngDecoder, tiff::TiffDecoder, webp::WebPDecoder};
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder};
@@ -17,6 +18,15 @@ pub(super) fn decode(
     check: &dyn Fn(u32, u32) -> Result<(), ImageError>,
 ) -> Result<Decoded, ImageError> {
     let failed = |e: image::ImageError| format.undecodable(e.to_string());
+    // decoders tell the size of the image; what lies in it is decoded with its own
+    match format {
+        Format::WebP => webp::pictures(bytes).into_iter().try_for_each(|(width, height)| check(width, height))?,
+        Format::Tiff => {
+            tiff::problem(bytes).map_or(Ok(()), |problem| Err(format.undecodable(problem)))?;
+            tiff::jpegs(bytes).try_for_each(|(width, height)| check(width, height))?;
+        }
+        _ => {}
+    }
     let reader = Cursor::new(bytes);
     let mut decoder: Box<dyn ImageDecoder> = match format {
         Format::Png => Box::new(PngDecoder::new(reader).map_err(failed)?),

@@ -16,6 +16,8 @@ mod resize;
 pub mod sniff;
 #[cfg(test)]
 mod tests;
+mod tiff;
+mod webp;
 
 use bellows_core::answer::Reason;
 use geometry::{Plan, Window};

@@ -263,6 +263,21 @@ fn a_header_that_promises_too_much_is_refused_before_a_pixel_is_read() {
     ));
 }
 
+#[test]
+fn what_lies_in_an_image_may_not_be_larger_than_one() {
+    let too_many = Err(ImageError::TooManyPixels { width: 16_383, height: 16_383, limit: 64 << 20 });
+    // found by fuzzing: a WebP that says 16 x 7, and a picture in it that says more
+    let picture = b"VP8 \x0a\0\0\0\x50\x01\0\x9d\x01\x2a\xff\x3f\xff\x3f";
+    let webp = [b"RIFF\x2c\0\0\0WEBPVP8X\x0a\0\0\0\0\0\0\0\x0f\0\0\x06\0\0".as_slice(), picture].concat();
+    assert_eq!(prepare(&webp, &input(), LIMITS), too_many);
+    // a TIFF whose strips are JPEGs is no better
+    let tiff = b"MM\0\x2a\0\0\0\x08\0\0\0\0\0\0\xff\xd8\xff\xc0\0\x0b\x08\x3f\xff\x3f\xff\x01\x01\x11\0";
+    assert_eq!(prepare(tiff, &input(), LIMITS), too_many);
+    // found by fuzzing: a field with 64 M values in a file of a few bytes
+    let tiff = b"II\x2a\0\x08\0\0\0\x01\0\x11\x01\x04\0\0\0\0\x04\x1a\0\0\0\0\0\0\0";
+    assert!(matches!(prepare(tiff, &input(), LIMITS), Err(ImageError::Undecodable { format: "TIFF", .. })));
+}
+
 /// CRC-32 as PNG has it.
 fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(u32::MAX, |crc, byte| {

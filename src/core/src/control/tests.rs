@@ -43,7 +43,7 @@ fn permit(leader: &Leader, now: Duration) -> Permit {
 fn unknown_fields_survive_and_contents_give_the_same_bytes() {
     let mut control = leader().control().clone();
     control.estimates = Estimates { service_us: 7, jobs: 30, ..Estimates::default() };
-    control.rest.insert("colour".into(), serde_json::json!({ "deep": [1, 2] }));
+    control.rest.insert("colour".into(), serde_json::json!({ "deep": [1, 2], "price": 3_689_348.073_709_552 }));
     let bytes = control.to_bytes();
     let read = Control::parse(&bytes).unwrap();
     assert_eq!(read, control);

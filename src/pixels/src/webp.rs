@@ -1,0 +1,83 @@
+//! What the pictures inside a WebP say of themselves. The container says how large it is, and that is what a decoder
+//! tells; a picture in it that says it is larger is found out only when it is decoded.
+
+/// Bytes before a chunk's contents: what it is, and its length.
+const HEAD: usize = 8;
+/// An animation's frame begins with its place and duration.
+const PLACE: usize = 16;
+
+/// Width and height of each lossy picture in the file, as its own head has them. Lossless ones are compared with the
+/// container before anything is made of them.
+pub(super) fn pictures(bytes: &[u8]) -> Vec<(u32, u32)> {
+    let mut found = Vec::new();
+    let mut at = 12;
+    while let Some((kind, next)) = chunk(bytes, at) {
+        match kind {
+            b"VP8 " => found.extend(picture(bytes, at + HEAD)),
+            b"ANMF" => {
+                // a picture, or its transparency and then the picture
+                let first = at + HEAD + PLACE;
+                let second = chunk(bytes, first).map(|(_, second)| second);
+                for at in [Some(first), second].into_iter().flatten() {
+                    let lossy = chunk(bytes, at).is_some_and(|(kind, _)| kind == b"VP8 ");
+                    found.extend(lossy.then(|| picture(bytes, at + HEAD)).flatten());
+                }
+            }
+            _ => {}
+        }
+        at = next;
+    }
+    found
+}
+
+/// What the chunk at `at` is, and where the next one begins.
+fn chunk(bytes: &[u8], at: usize) -> Option<(&[u8; 4], usize)> {
+    let (kind, rest) = bytes.get(at..)?.split_first_chunk::<4>()?;
+    let length = u32::from_le_bytes(*rest.first_chunk()?) as usize;
+    Some((kind, at.checked_add(HEAD)?.checked_add(length)?.checked_add(length % 2)?))
+}
+
+/// The head of a key frame: three bytes of flags, a signature, 14 bits for each side.
+fn picture(bytes: &[u8], at: usize) -> Option<(u32, u32)> {
+    let sides = bytes.get(at..)?.get(3..)?.strip_prefix(b"\x9d\x01\x2a")?.first_chunk::<4>()?;
+    let [width, height] = [[sides[0], sides[1]], [sides[2], sides[3]]].map(|side| u16::from_le_bytes(side) & 0x3fff);
+    Some((width.into(), height.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn part(kind: [u8; 4], contents: &[u8]) -> Vec<u8> {
+        let length = contents.len() as u32;
+        [kind.as_slice(), &length.to_le_bytes(), contents, &[0][..contents.len() % 2]].concat()
+    }
+
+    fn lossy(width: u16, height: u16) -> Vec<u8> {
+        let [w, h] = [width | 0x4000, height].map(u16::to_le_bytes);
+        part(*b"VP8 ", &[b"\0\0\0\x9d\x01\x2a".as_slice(), &w, &h, b"!"].concat())
+    }
+
+    fn file(parts: &[Vec<u8>]) -> Vec<u8> {
+        [b"RIFF\0\0\0\0WEBP".as_slice(), &parts.concat()].concat()
+    }
+
+    #[test]
+    fn every_picture_is_found() {
+        let frame = |parts: &[Vec<u8>]| part(*b"ANMF", &[[0; PLACE].as_slice(), &parts.concat()].concat());
+        assert_eq!(pictures(&file(&[lossy(3, 16383)])), [(3, 16383)]);
+        let (extended, alpha) = (part(*b"VP8X", &[0; 10]), part(*b"ALPH", b"abc"));
+        let all = [extended, frame(&[lossy(5, 6)]), frame(&[alpha.clone(), lossy(7, 8)]), alpha, lossy(9, 1)];
+        assert_eq!(pictures(&file(&all)), [(5, 6), (7, 8), (9, 1)]);
+    }
+
+    #[test]
+    fn what_breaks_off_has_no_picture() {
+        let whole = file(&[lossy(3, 4)]);
+        for length in 0..30 {
+            assert_eq!(pictures(&whole[..length]), [], "{length}");
+        }
+        assert_eq!(pictures(&file(&[part(*b"VP8 ", b"no key frame at all")])), []);
+        assert_eq!(pictures(&[file(&[]).as_slice(), b"ANMF\xff\xff\xff\xff"].concat()), []);
+    }
+}
