@@ -63,7 +63,7 @@ fn sources(folder: &Path, out: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_str().unwrap();
-        if path.is_dir() && !["core", "tests", "benches", "fuzz"].contains(&name) {
+        if path.is_dir() && !["core", "pixels", "tests", "benches", "fuzz"].contains(&name) {
             sources(&path, out);
         } else if path.extension().is_some_and(|e| e == "rs") && !["lib.rs", "main.rs"].contains(&name) {
             out.push(path);
