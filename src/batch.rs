@@ -85,16 +85,16 @@ pub async fn run(plan: &Plan, files: &[Found], table: &mut Table, bar: &Progress
     summary
 }
 
-/// How many images the pool can work on at once, as the metrics listener of the service tells it. A worker of one
-/// machine takes one image at a time.
+/// How many images the pool can work on at once, as the metrics listener of the service tells it.
 pub async fn slots(metrics: &Client) -> Option<usize> {
     #[derive(Deserialize)]
     struct Pool {
         max_instances: usize,
+        slots_an_instance: usize,
     }
     let until = Instant::now() + LOOK;
     let reply = metrics.get(&mut Connection::default(), "/pool", until).await.ok()?;
-    serde_json::from_slice(&reply.body).ok().map(|Pool { max_instances }| max_instances)
+    serde_json::from_slice(&reply.body).ok().map(|pool: Pool| pool.max_instances.saturating_mul(pool.slots_an_instance))
 }
 
 impl<'p> Run<'p> {

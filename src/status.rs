@@ -48,6 +48,8 @@ pub struct Pool {
     pub dry_run: bool,
     pub min_instances: u32,
     pub max_instances: u32,
+    /// Images that one instance works on at the same time.
+    pub slots_an_instance: u32,
     /// What the last decision made of how many requests.
     pub wanted: u32,
     pub demand: u64,

@@ -63,6 +63,7 @@ impl Lead {
             dry_run: self.cx.settings.dry_run,
             min_instances: policy.min,
             max_instances: policy.max,
+            slots_an_instance: self.roster.slots(self.cx.settings.slots),
             wanted,
             demand,
             asked_to_retire: self.requests.outstanding(),

@@ -82,7 +82,11 @@ fn no_more_images_are_out_than_the_pool_has_slots() {
     let folder = dir.path().join("in");
     pictures(&folder, 40);
     let metrics = liar::start(|asked| {
-        if asked.head.starts_with("GET /pool ") { http(200, "", r#"{"max_instances":6}"#) } else { http(404, "", "") }
+        if asked.head.starts_with("GET /pool ") {
+            http(200, "", r#"{"max_instances":3,"slots_an_instance":2}"#)
+        } else {
+            http(404, "", "")
+        }
     });
     for (further, expected) in [(vec!["--metrics", metrics.as_str()], 6), (vec!["--concurrency", "2"], 2)] {
         let (out, most) = (Arc::new(AtomicI32::new(0)), Arc::new(AtomicI32::new(0)));
