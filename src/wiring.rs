@@ -35,6 +35,10 @@ const SPARE_FILES: u64 = 256;
 const MOST_FILES: u64 = 1 << 20;
 const DISK_EVERY: Duration = Duration::from_secs(1);
 
+/// What a lean build says to backend = "aws".
+pub const NO_AWS: &str = "backend = \"aws\" is not part of this build; expected \"local\", or a build with AWS: \
+    cargo build --release --features aws";
+
 /// Queues and buckets of one machine.
 struct Local {
     requests: Queue,
@@ -189,7 +193,7 @@ pub fn app(config: &Config) -> Ended {
 /// The output bucket, for commands beside the service. Makes nothing: where there is none nobody has ever run.
 pub fn output_bucket(config: &Config) -> Result<Bucket, Box<dyn Error>> {
     if !config.is_local() {
-        return Err("backend = \"aws\" is not part of this build; expected \"local\"".into());
+        return Err(NO_AWS.into());
     }
     let (state, folder) = (config.state_dir(), config.state_dir().join(OUTPUT));
     if !folder.is_dir() {

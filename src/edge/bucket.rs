@@ -1,5 +1,7 @@
 //! Object stores with the semantics of S3: whole objects, conditional writes, listing by prefix.
 
+#[cfg(feature = "aws")]
+pub mod aws;
 pub mod local;
 pub mod memory;
 
@@ -95,6 +97,8 @@ fn is_key_byte(byte: u8) -> bool {
 #[derive(Clone, Debug)]
 pub enum Bucket {
     Local(local::Bucket),
+    #[cfg(feature = "aws")]
+    Aws(aws::Bucket),
     Memory(memory::Bucket),
 }
 
@@ -102,6 +106,8 @@ macro_rules! dispatch {
     ($self:ident.$call:ident($($argument:expr),*)) => {
         match $self {
             Bucket::Local(bucket) => Api::$call(bucket, $($argument),*).await,
+            #[cfg(feature = "aws")]
+            Bucket::Aws(bucket) => Api::$call(bucket, $($argument),*).await,
             Bucket::Memory(bucket) => {
                 bucket.wire.carry(concat!("bucket.", stringify!($call)), Api::$call(bucket, $($argument),*)).await
             }

@@ -3,7 +3,8 @@
 mod model;
 
 use super::{Backend, Hands, block_on, folder, for_every_backend};
-use bellows::edge::bucket::{Bucket, Etag, Put, local, memory};
+use crate::support::emulator;
+use bellows::edge::bucket::{Bucket, Etag, Put, aws, local, memory};
 use bellows::edge::{Kind, Result};
 use bytes::Bytes;
 use std::time::Duration;
@@ -14,13 +15,21 @@ struct Place {
     folder: TempDir,
     hands: Hands,
     memory: memory::Bucket,
+    /// With the bucket's name.
+    aws: Option<(emulator::Place, String)>,
     backend: Backend,
 }
 
 impl Place {
     fn new(backend: Backend) -> Place {
         let hands = Hands::new();
-        Place { folder: folder(), memory: memory::Bucket::new(hands.clock()), hands, backend }
+        let aws = (backend == Backend::Aws).then(|| {
+            let place = emulator::Place::new();
+            hands.follow(place.clone());
+            let bucket = place.bucket("bucket");
+            (place, bucket)
+        });
+        Place { folder: folder(), memory: memory::Bucket::new(hands.clock()), hands, aws, backend }
     }
 
     /// A handle on the bucket, each with threads of its own as another process would have.
@@ -30,6 +39,10 @@ impl Place {
                 Bucket::Local(local::Bucket::open(self.folder.path().join("bucket"), self.hands.clock()).unwrap())
             }
             Backend::Memory => Bucket::Memory(self.memory.clone()),
+            Backend::Aws => {
+                let (place, bucket) = self.aws.as_ref().unwrap();
+                Bucket::Aws(aws::Bucket::open(&place.clients, bucket, 1 << 20))
+            }
         }
     }
 }

@@ -204,11 +204,14 @@ struct Real {
 
 impl Real {
     fn new(backend: Backend) -> Real {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        // a queue of SQS spawns its tasks
+        let inside = runtime.enter();
         let hands = Hands::new();
-        let place = Place::new(backend, hands.clock());
+        let place = Place::new(backend, &hands);
         let main = place.open(Settings { dead_letters: Some((MOST_RECEIVES, "dead".into())), ..settings("main") });
         let dead = place.open(Settings { retention: FOREVER, ..settings("dead") });
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        drop(inside);
         Real { runtime, hands, main, dead, receipts: Vec::new(), _place: place }
     }
 
