@@ -139,10 +139,29 @@ impl Bucket {
         dispatch!(self.get(key))
     }
 
+    /// The same for an object that somebody else has put there, where keys may be whatever S3 takes. Files keep to the
+    /// keys of the contract.
+    pub async fn get_foreign(&self, key: &str) -> Result<Option<Object>> {
+        match self {
+            #[cfg(feature = "aws")]
+            Bucket::Aws(bucket) if (1..=MAX_KEY).contains(&key.len()) => Api::get(bucket, key).await,
+            _ => self.get(key).await,
+        }
+    }
+
     /// Objects whose key begins with `prefix` and comes after `after`, by key, at most `limit`.
     pub async fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<Meta>> {
         check_prefix("bucket.list", prefix)?;
         dispatch!(self.list(prefix, after, limit))
+    }
+
+    /// The same of keys and prefixes that are whatever S3 takes.
+    pub async fn list_foreign(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<Meta>> {
+        match self {
+            #[cfg(feature = "aws")]
+            Bucket::Aws(bucket) if prefix.len() <= MAX_KEY => Api::list(bucket, prefix, after, limit).await,
+            _ => self.list(prefix, after, limit).await,
+        }
     }
 
     /// Deletes; no error where nothing is.

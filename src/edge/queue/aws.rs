@@ -26,6 +26,9 @@ use tokio_util::sync::CancellationToken;
 /// The longest single poll: one that shall stop is waited for, so that no message is handed out to nobody. At four polls
 /// in 20 s a worker without work costs less than a cent a day.
 const POLL: u64 = 5;
+/// Counters are read each tick, a queue after the other: late ones are worth less than the next.
+const COUNT_ANSWER: Duration = Duration::from_secs(3);
+const COUNT_DEADLINE: Duration = Duration::from_secs(8);
 /// What an entry of a batch weighs beside its body.
 const ENTRY: usize = 128;
 
@@ -34,6 +37,7 @@ const ENTRY: usize = 128;
 pub struct Queue {
     way: Way,
     polls: Client,
+    counts: Client,
     /// Lease of what is received, in seconds.
     visibility: i32,
     host: Host,
@@ -58,10 +62,13 @@ impl Queue {
         let deadlines = timeouts(Duration::from_secs(POLL) + ANSWER, Duration::from_secs(POLL) + DEADLINE);
         let config = clients.sqs.config();
         let polls = Client::from_conf(config.to_builder().timeout_config(deadlines).build());
+        let counted = timeouts(COUNT_ANSWER, COUNT_DEADLINE);
+        let counts = Client::from_conf(config.to_builder().timeout_config(counted).build());
         let client = Client::from_conf(config.to_builder().retry_config(once()).build());
         let way = Way { client, url: url.into() };
         Queue {
             polls,
+            counts,
             visibility: seconds(visibility),
             host: host.clone(),
             sends: Batches::new(host, Sends(way.clone())),
@@ -170,7 +177,7 @@ impl Api for Queue {
             QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
             QueueAttributeName::ApproximateNumberOfMessagesDelayed,
         ];
-        let call = self.polls.get_queue_attributes().queue_url(&*self.way.url);
+        let call = self.counts.get_queue_attributes().queue_url(&*self.way.url);
         let answer = call.set_attribute_names(Some(names.to_vec())).send().await;
         let answer = answer.map_err(|e| error(OPERATION, &self.way.url, e))?;
         let [visible, in_flight, delayed] =
