@@ -14,7 +14,6 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_smithy_http_client::tls;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
-use aws_smithy_types::error::display::DisplayErrorContext;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use std::error::Error as StdError;
 use std::future::Future;
@@ -110,8 +109,9 @@ fn s3(sdk: &SdkConfig, settings: &Settings) -> aws_sdk_s3::Client {
     let elsewhere = settings.s3.is_some() || settings.endpoint.is_some() || of_environment;
     // other services seldom have a host name for each bucket
     let mut config = aws_sdk_s3::config::Builder::from(sdk).force_path_style(elsewhere);
-    if let Some(endpoint) = &settings.s3 {
-        config = config.endpoint_url(endpoint);
+    if let Some(endpoint) = settings.s3.as_ref().or(settings.endpoint.as_ref()) {
+        // the SDK puts the bucket right behind an endpoint's path
+        config = config.endpoint_url(format!("{}/", endpoint.trim_end_matches('/')));
     }
     aws_sdk_s3::Client::from_conf(config.build())
 }
@@ -137,8 +137,27 @@ pub fn error<E>(operation: &'static str, what: &str, error: SdkError<E, HttpResp
 where
     E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
 {
-    let detail = format!("{what}: {}", DisplayErrorContext(&error));
-    Error::new(kind(&error), operation, detail).caused_by(error)
+    Error::new(kind(&error), operation, format!("{what}: {}", in_words(&error))).caused_by(error)
+}
+
+/// Code and message where the service gave them, else whatever the causes say, in one line.
+fn in_words<E, R>(error: &SdkError<E, R>) -> String
+where
+    E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
+    R: Status + std::fmt::Debug + 'static,
+{
+    if let SdkError::ServiceError(refused) = error {
+        let (code, message) = (refused.err().code().unwrap_or("no code"), refused.err().message().unwrap_or_default());
+        return format!("{code} (status {}) {message}", refused.raw().code()).trim_end().to_owned();
+    }
+    let mut words = error.to_string();
+    let mut next = StdError::source(error);
+    while let Some(cause) = next {
+        words.push_str(": ");
+        words.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    words
 }
 
 /// What a failed call means.

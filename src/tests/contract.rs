@@ -1,5 +1,6 @@
 //! What every backend of an edge has to keep, run against every backend.
 
+mod aws;
 mod bucket;
 mod crash;
 mod disk;

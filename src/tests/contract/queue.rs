@@ -147,6 +147,8 @@ async fn the_oldest_come_first_and_batches_are_bounded(backend: Backend) {
 }
 
 async fn a_lease_that_ran_out_is_worth_nothing(backend: Backend) {
+    // SQS: "if you use an old receipt handle, the request succeeds, but the message might not be deleted"
+    let deletes = backend != Backend::Aws;
     let hands = Hands::new();
     let place = Place::new(backend, &hands);
     let queue = place.open(settings("q"));
@@ -156,11 +158,15 @@ async fn a_lease_that_ran_out_is_worth_nothing(backend: Backend) {
     assert!(take_one(&queue).await.is_none());
     hands.advance(MOMENT);
     // nobody else has it yet, and still it is not ours any more
-    assert_eq!(kind(queue.delete(&first.receipt).await), Kind::Expired);
+    if deletes {
+        assert_eq!(kind(queue.delete(&first.receipt).await), Kind::Expired);
+    }
     assert_eq!(kind(queue.extend(&first.receipt, VISIBILITY).await), Kind::Expired);
     let second = take_one(&queue).await.unwrap();
     assert_eq!((second.receive_count, &second.message_id), (2, &first.message_id));
-    assert_eq!(kind(queue.delete(&first.receipt).await), Kind::Expired);
+    if deletes {
+        assert_eq!(kind(queue.delete(&first.receipt).await), Kind::Expired);
+    }
     assert_eq!(kind(queue.extend(&first.receipt, VISIBILITY).await), Kind::Expired);
     queue.delete(&second.receipt).await.unwrap();
     // the message is gone: whoever wanted it deleted has got what he wanted
@@ -179,7 +185,9 @@ async fn an_extended_lease_holds_and_a_message_given_back_is_there_at_once(backe
         assert!(take_one(&queue).await.is_none());
     }
     queue.give_back(&first.receipt, Duration::ZERO).await.unwrap();
-    assert_eq!(kind(queue.delete(&first.receipt).await), Kind::Expired);
+    if backend != Backend::Aws {
+        assert_eq!(kind(queue.delete(&first.receipt).await), Kind::Expired);
+    }
     let second = take_one(&queue).await.unwrap();
     assert_eq!(second.receive_count, 2);
     queue.give_back(&second.receipt, MAX_DELAY).await.unwrap();
@@ -235,6 +243,10 @@ async fn dead_letters_keep_their_history(backend: Backend) {
 }
 
 async fn a_clock_set_back_hides_nothing(backend: Backend) {
+    if backend == Backend::Aws {
+        // its clock is its own
+        return;
+    }
     let hands = Hands::new();
     let place = Place::new(backend, &hands);
     let queue = place.open(settings("q"));
@@ -264,6 +276,10 @@ async fn what_cannot_be_kept_is_refused(backend: Backend) {
     let got = take_one(&queue).await.unwrap();
     assert_eq!(got.body.len(), MAX_BODY);
     assert_eq!(kind(queue.extend(&got.receipt, MAX_DELAY + VISIBILITY).await), Kind::Invalid);
+    if backend == Backend::Aws {
+        // SQS has one word for both
+        return assert_eq!(kind(queue.delete(&Receipt("nonsense".into())).await), Kind::Expired);
+    }
     for nonsense in ["", "7", "a-b", "1-1-1", "9999999999999999999999-1"] {
         assert_eq!(kind(queue.delete(&Receipt(nonsense.into())).await), Kind::Invalid, "{nonsense}");
     }
@@ -305,7 +321,8 @@ async fn a_long_poll_wakes_for_a_send_through_another_handle(backend: Backend) {
 
 async fn a_long_poll_wakes_when_a_lease_or_a_delay_runs_out(backend: Backend) {
     let place = Place::new(backend, &Hands::real());
-    let short = Duration::from_millis(150);
+    // SQS counts whole seconds
+    let short = Duration::from_millis(if backend == Backend::Aws { 1000 } else { 150 });
     let open = || place.open(Settings { visibility: short, ..settings("q") });
     let (queue, another, sender) = (open(), open(), open());
     let stop = CancellationToken::new();
@@ -396,5 +413,10 @@ async fn a_receive_that_was_stopped_or_dropped_costs_no_receive(backend: Backend
     let abandoned = tokio::time::timeout(Duration::from_millis(20), queue.receive(1, LONG, &never));
     assert!(abandoned.await.is_err());
     other.send("m".into()).await.unwrap();
+    if backend == Backend::Aws {
+        // the poll could not be called back: what it brings is given back at once
+        let got = other.receive(1, LONG, &never).await.unwrap();
+        return assert!(got[0].receive_count <= 2);
+    }
     assert_eq!(take_one(&other).await.unwrap().receive_count, 1);
 }

@@ -102,6 +102,23 @@ impl Place {
         bucket
     }
 
+    /// Puts an object; its key is written as in a URL.
+    pub fn put(&self, bucket: &str, key: &str, bytes: &[u8]) {
+        let request = ureq::put(format!("{}/{bucket}/{key}", self.endpoint));
+        request.header("Authorization", &authorization("s3")).send(bytes).unwrap();
+    }
+
+    /// Objects put under `incoming/` of the bucket are told to the queue with this ARN.
+    pub fn notify(&self, bucket: &str, queue: &str) {
+        let order = format!(
+            "<NotificationConfiguration><QueueConfiguration><Id>incoming</Id><Queue>{queue}</Queue>\
+            <Event>s3:ObjectCreated:*</Event><Filter><S3Key><FilterRule><Name>prefix</Name><Value>incoming/</Value>\
+            </FilterRule></S3Key></Filter></QueueConfiguration></NotificationConfiguration>"
+        );
+        let request = ureq::put(format!("{}/{bucket}?notification", self.endpoint));
+        request.header("Authorization", &authorization("s3")).send(order).unwrap();
+    }
+
     fn post(&self, path: &str, headers: &[(&str, &str)], body: &Value) -> Value {
         let mut request =
             ureq::post(format!("{}/{path}", self.endpoint)).header("Authorization", &authorization("sqs"));
