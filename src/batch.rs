@@ -1,4 +1,4 @@
-//! A whole folder through a service, into a table.
+//! A whole folder, or what lies in a bucket, through a service, into a table.
 //!
 //! Never more images are out than there are workers here, so that people who wait for one image find the queue short.
 //! Each answer is a row at once, and a file with a row is not asked again: a run that was stopped goes on where it was.
@@ -7,7 +7,7 @@ mod table;
 
 pub use table::{Row, Table};
 
-use crate::client::{self, Asked, Client, Connection, Found, Outcome, Picture};
+use crate::client::{Asked, Client, Connection, Found, Outcome, Picture, Source};
 use futures_util::future::join_all;
 use indicatif::ProgressBar;
 use serde::Deserialize;
@@ -26,6 +26,7 @@ const LOOK: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Plan {
     pub client: Client,
+    pub source: Source,
     /// Images that are out at the same time, at the most.
     pub outstanding: usize,
     /// How long one image may take, refusals and a service that is not there included.
@@ -108,7 +109,7 @@ impl<'p> Run<'p> {
         let mut connection = Connection::default();
         loop {
             let Some(found) = self.take() else { return };
-            let ended = match client::read(&found) {
+            let ended = match self.plan.source.read(&found).await {
                 Ok(picture) => self.one(&mut connection, &picture).await,
                 Err(e) => Next::Leave(e.to_string()),
             };

@@ -1,4 +1,4 @@
-//! How somebody else speaks to a bellows: pictures on the disk, uploads over kept-alive connections, answers read.
+//! How somebody else speaks to a bellows: pictures on the disk or in a bucket, uploads over kept-alive connections, answers read.
 //! What `load` and `batch` share.
 
 mod answer;
@@ -9,7 +9,7 @@ mod upload;
 
 pub use answer::{Outcome, Reply};
 pub use connection::{Asked, Client, Connection, Lost};
-pub use pictures::{Found, Picture, find, read};
+pub use pictures::{Found, Picture, Source, find, find_objects, read};
 pub use target::Target;
 pub use upload::Field;
 

@@ -4,6 +4,8 @@
 //! A kind of edge is a trait with native `async fn` that states the contract, and an enum that dispatches to the
 //! backends. Roles hold the enum; only `wiring` names a backend.
 
+#[cfg(feature = "aws")]
+pub mod aws;
 pub mod bucket;
 pub mod disk;
 pub mod engine;

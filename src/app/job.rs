@@ -7,9 +7,9 @@ use crate::edge::engine::Failure;
 use crate::edge::queue::Delivery;
 use crate::edge::{self, Error, Kind};
 use bellows_core::answer::{Answer, Classified, Reason, Timings};
-use bellows_core::key;
 use bellows_core::message::{self, Parsed, Request, Response};
 use bellows_core::worker::JobId;
+use bellows_core::{incoming, key};
 use bytes::Bytes;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -36,6 +36,8 @@ pub(super) struct Done {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum JobEnding {
     Answered,
+    /// The message asked for nothing.
+    Nothing,
     /// Somebody else shall have it.
     GivenBack,
     /// Past its deadline.
@@ -119,8 +121,8 @@ impl Job {
 
 impl App {
     async fn work(&self, lease: &Lease, abandon: &CancellationToken, spent: &mut Spent) -> JobEnding {
-        let request = match message::parse::<Request>(&lease.delivery.body) {
-            Parsed::Ok(request) => request,
+        let requests = match incoming::requests(&lease.delivery.body, lease.delivery.sent_at) {
+            Parsed::Ok(requests) => requests,
             Parsed::OtherVersion(v) => {
                 tracing::warn!(message.version = v, "a request in another version is given back");
                 lease.give_back(OTHER_VERSION_DELAY).await;
@@ -128,18 +130,30 @@ impl App {
             }
             Parsed::Unreadable(reason) => return self.dead_letter(lease, &reason).await,
         };
+        // an event of S3 may name several objects; ours name one
+        for request in &requests {
+            if !self.work_on(request, lease, abandon, spent).await {
+                return JobEnding::GivenBack;
+            }
+        }
+        lease.delete().await;
+        if requests.is_empty() { JobEnding::Nothing } else { JobEnding::Answered }
+    }
+
+    /// One request of the message. False: it has no answer yet, and the message is given back.
+    async fn work_on(&self, request: &Request, lease: &Lease, abandon: &CancellationToken, spent: &mut Spent) -> bool {
         let span = tracing::info_span!("request", request_id = %request.request_id);
         let work = async {
-            match self.answer(&request, lease, abandon, spent).await {
-                Ok(answer) => self.deliver(&request, answer, lease).await,
+            match self.answer(request, lease, abandon, spent).await {
+                Ok(answer) => self.deliver(request, answer).await,
                 Err(stop) => Err(stop),
             }
         };
         match tracing::Instrument::instrument(work, span.clone()).await {
-            Ok(()) => JobEnding::Answered,
+            Ok(()) => true,
             Err(Stop::Abandoned) => {
                 lease.give_back(Duration::ZERO).await;
-                JobEnding::GivenBack
+                false
             }
             Err(Stop::Failed(e)) => {
                 let delay = retry_delay(lease.delivery.receive_count);
@@ -147,7 +161,7 @@ impl App {
                     || tracing::warn!(error = %e, retry.seconds = delay.as_secs(), "a request failed for now"),
                 );
                 lease.give_back(delay).await;
-                JobEnding::GivenBack
+                false
             }
         }
     }
@@ -173,7 +187,7 @@ impl App {
         }
         let began = Instant::now();
         let host = &self.edges.host;
-        let object = edge::retry(host, || self.edges.input.get(&request.key)).await?;
+        let object = edge::retry(host, || self.edges.input.get_foreign(&request.key)).await?;
         spent.fetch = began.elapsed();
         match object {
             None => expired("the image is no longer stored; send it again"),
@@ -249,8 +263,8 @@ impl App {
         Ok(())
     }
 
-    /// Stores the answer (the first one stored counts), tells whoever waits, and deletes the request.
-    async fn deliver(&self, request: &Request, (answer, stored): (Answer, bool), lease: &Lease) -> Result<(), Stop> {
+    /// Stores the answer (the first one stored counts), and tells whoever waits.
+    async fn deliver(&self, request: &Request, (answer, stored): (Answer, bool)) -> Result<(), Stop> {
         let began = Instant::now();
         let answer = if stored { answer } else { self.store(request, answer).await? };
         let store_ms = ms(began.elapsed());
@@ -264,7 +278,6 @@ impl App {
         if !request.reply_to.is_empty() {
             self.respond(answer, store_ms).await;
         }
-        lease.delete().await;
         Ok(())
     }
 

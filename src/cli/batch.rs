@@ -1,10 +1,11 @@
-//! `bellows batch DIR --out labels.csv`: a whole folder through the service.
+//! `bellows batch DIR|s3://BUCKET/PREFIX --out labels.csv`: a whole folder through the service.
 
 use super::remote::{self, Identity, Refused, SERVER, usage};
 use crate::batch::{self, Plan, Summary, Table};
-use crate::client::{self, Client, Field, Found, Target};
+use crate::client::{self, Client, Field, Found, Source, Target};
 use crate::edge::host::Host;
 use crate::exit::Exit;
+use crate::wiring;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -16,8 +17,9 @@ const LEAST: usize = 4;
 /// Arguments of `bellows batch`.
 #[derive(Debug, clap::Args)]
 pub struct Batch {
-    /// The folder, with all below it; what begins with a dot is left out
-    #[arg(value_name = "DIR")]
+    /// The folder, with all below it; what begins with a dot is left out. Or s3://BUCKET/PREFIX: the objects whose key
+    /// begins so and ends like an image's name, read with the credentials that AWS tools find
+    #[arg(value_name = "DIR|s3://BUCKET/PREFIX")]
     folder: PathBuf,
     /// The table of answers (file,label,confidence,sha256,error). Where it exists, only files without a row are asked
     #[arg(long, value_name = "CSV")]
@@ -40,7 +42,10 @@ pub struct Batch {
 
 pub fn run(args: &Batch) -> Exit {
     remote::run(async {
-        let files = files(args)?;
+        let (source, files) = match objects(args) {
+            Some((bucket, prefix)) => in_bucket(bucket, prefix).await?,
+            None => (Source::Disk, files(args)?),
+        };
         let mut table = Table::open(&args.out).map_err(usage)?;
         let open = files.iter().filter(|found| !table.contains(&found.file)).count();
         if open == 0 {
@@ -48,18 +53,35 @@ pub fn run(args: &Batch) -> Exit {
             return Ok(Exit::Success);
         }
         let client = args.identity.client(args.url.clone(), &Host::system(), Field::Raw).await?;
-        let plan = Plan { outstanding: outstanding(args).await?.min(open), client, wait: args.wait };
+        let plan = Plan { outstanding: outstanding(args).await?.min(open), client, source, wait: args.wait };
         let summary = batch::run(&plan, &files, &mut table, &client::progress(Some(open as u64))).await;
         tell(&summary, files.len() - open, &args.out);
         Ok(if summary.left == 0 && summary.stopped.is_none() { Exit::Success } else { Exit::Failure })
     })
 }
 
+/// Bucket and prefix, where the pictures are objects.
+fn objects(args: &Batch) -> Option<(&str, &str)> {
+    let place = args.folder.to_str()?.strip_prefix("s3://")?;
+    Some(place.split_once('/').unwrap_or((place, "")))
+}
+
+async fn in_bucket(name: &str, prefix: &str) -> Result<(Source, Vec<Found>), Refused> {
+    if name.is_empty() {
+        return Err(usage("s3://: expected s3://BUCKET/PREFIX"));
+    }
+    let bucket = wiring::foreign_bucket(name).await.map_err(usage)?;
+    let listed = client::find_objects(&bucket, prefix).await;
+    let files = listed.map_err(|e| (Exit::Unavailable, format!("s3://{name}/{prefix}: {}", e.detail)))?;
+    if files.is_empty() {
+        Err(usage(format!("s3://{name}/{prefix}: no image is there")))
+    } else {
+        Ok((Source::Bucket(bucket), files))
+    }
+}
+
 /// The files of the folder, but not the table itself.
 fn files(args: &Batch) -> Result<Vec<Found>, Refused> {
-    if args.folder.to_str().is_some_and(|folder| folder.starts_with("s3://")) {
-        return Err(usage("s3:// is not part of this build; expected a folder"));
-    }
     if !args.folder.is_dir() {
         return Err(usage(format!("{}: no folder is there", args.folder.display())));
     }

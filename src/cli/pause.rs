@@ -85,10 +85,12 @@ fn change(config: &ConfigArgs, pause: Option<&Standstill>, says: impl FnOnce(Opt
 }
 
 fn set_in(config: &Config, pause: Option<&Standstill>) -> Result<Option<Standstill>, String> {
-    let bucket = wiring::output_bucket(config).map_err(|e| e.to_string())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|e| format!("no runtime: {e}"))?;
-    runtime.block_on(set(&bucket, pause))
+    runtime.block_on(async {
+        let bucket = wiring::output_bucket(config).await.map_err(|e| e.to_string())?;
+        set(&bucket, pause).await
+    })
 }
 
 /// Sets or lifts the pause; the one that was found.

@@ -15,8 +15,8 @@ pub fn run(args: &ConfigArgs) -> Exit {
     for warning in config.warnings() {
         tracing::warn!("{warning}");
     }
-    if config.backend != Backend::Local {
-        eprintln!("bellows: backend = \"aws\" is not part of this build; expected \"local\"");
+    if config.backend == Backend::Aws && !cfg!(feature = "aws") {
+        eprintln!("bellows: {}", wiring::NO_AWS);
         return Exit::Configuration;
     }
     let ended = match config.role {

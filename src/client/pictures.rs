@@ -1,5 +1,7 @@
-//! Pictures on the disk.
+//! Pictures on the disk, and in somebody's bucket.
 
+use crate::edge;
+use crate::edge::bucket::Bucket;
 use bellows_core::image::{Kind, sniff};
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
@@ -12,6 +14,16 @@ use std::path::{Path, PathBuf};
 const EXTENSIONS: [&str; 10] = ["jpg", "jpeg", "png", "gif", "webp", "bmp", "tif", "tiff", "heic", "avif"];
 /// Bytes that tell an image by itself.
 const HEAD: u64 = 80;
+/// Objects of one listing.
+const PAGE: usize = 1000;
+
+/// Where pictures lie.
+#[derive(Clone, Debug)]
+pub enum Source {
+    Disk,
+    /// Their paths are keys.
+    Bucket(Bucket),
+}
 
 /// A file that was found, not read yet.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -68,9 +80,26 @@ fn walk(folder: &Path, prefix: &str, found: &mut Vec<Found>) -> io::Result<()> {
     Ok(())
 }
 
-fn is_image(path: &Path) -> io::Result<bool> {
+/// The objects of a bucket whose key begins with `prefix` and is called like an image, in the order of their keys.
+pub async fn find_objects(bucket: &Bucket, prefix: &str) -> edge::Result<Vec<Found>> {
+    let folder = prefix.rfind('/').map_or(0, |end| end + 1);
+    let (mut found, mut after) = (Vec::new(), None);
+    loop {
+        let page = bucket.list_foreign(prefix, after.as_deref(), PAGE).await?;
+        let Some(last) = page.last() else { return Ok(found) };
+        after = Some(last.key.clone());
+        let images = page.into_iter().map(|object| object.key).filter(|key| is_called_like_one(Path::new(key)));
+        found.extend(images.map(|key| Found { file: key[folder..].to_owned(), path: key.into() }));
+    }
+}
+
+fn is_called_like_one(path: &Path) -> bool {
     let extension = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
-    if EXTENSIONS.contains(&extension.as_str()) {
+    EXTENSIONS.contains(&extension.as_str())
+}
+
+fn is_image(path: &Path) -> io::Result<bool> {
+    if is_called_like_one(path) {
         return Ok(true);
     }
     let mut head = Vec::new();
@@ -82,14 +111,29 @@ fn is_image(path: &Path) -> io::Result<bool> {
 pub fn read(found: &Found) -> io::Result<Picture> {
     let bytes =
         std::fs::read(&found.path).map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", found.path.display())))?;
-    let sha256 = Sha256::digest(&bytes).iter().fold(String::new(), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    });
-    Ok(Picture { file: found.file.clone(), bytes: bytes.into(), sha256 })
+    Ok(Picture::new(found, bytes.into()))
+}
+
+impl Source {
+    /// Reads one.
+    pub async fn read(&self, found: &Found) -> io::Result<Picture> {
+        let Source::Bucket(bucket) = self else { return read(found) };
+        let key = found.path.to_string_lossy();
+        let object = bucket.get_foreign(&key).await.map_err(io::Error::other)?;
+        let object = object.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("{key}: it is gone")))?;
+        Ok(Picture::new(found, object.bytes))
+    }
 }
 
 impl Picture {
+    fn new(found: &Found, bytes: Bytes) -> Picture {
+        let sha256 = Sha256::digest(&bytes).iter().fold(String::new(), |mut hex, byte| {
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        });
+        Picture { file: found.file.clone(), bytes, sha256 }
+    }
+
     /// Its name without folders.
     pub fn name(&self) -> &str {
         self.file.rsplit('/').next().unwrap_or_default()

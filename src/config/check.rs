@@ -181,9 +181,10 @@ impl Check<'_> {
             ("queue.urls.terminate_confirm", &urls.terminate_confirm, "a queue's URL"),
             ("bucket.input", &config.bucket.input, "a bucket's name"),
             ("bucket.output", &config.bucket.output, "a bucket's name"),
+            // both tiers: workers put there what cannot be read, the leader answers it
+            ("queue.urls.dead", &urls.dead, "a queue's URL"),
         ];
         if config.role == Role::Web {
-            needed.push(("queue.urls.dead", &urls.dead, "a queue's URL"));
             needed.push(("aws.launch_template", &config.aws.launch_template, "a launch template's id or name"));
         }
         for (key, value, kind) in needed {
@@ -192,18 +193,26 @@ impl Check<'_> {
         }
         let endpoints = &config.aws.endpoints;
         let endpoints = [
+            ("aws.endpoint", &config.aws.endpoint),
             ("aws.endpoints.s3", &endpoints.s3),
             ("aws.endpoints.sqs", &endpoints.sqs),
             ("aws.endpoints.ec2", &endpoints.ec2),
         ];
         for (key, value) in endpoints {
-            self.require(value.is_empty() || is_http(value), key, "a URL that begins with http:// or https://");
+            self.require(
+                value.is_empty() || is_http(value),
+                key,
+                "a URL that begins with http:// or https:// and names a host",
+            );
         }
     }
 }
 
 fn is_http(text: &str) -> bool {
-    text.starts_with("http://") || text.starts_with("https://")
+    text.parse::<hyper::Uri>().is_ok_and(|uri| {
+        let http = uri.scheme_str().is_some_and(|scheme| scheme == "http" || scheme == "https");
+        http && uri.host().is_some_and(|host| !host.is_empty()) && uri.query().is_none()
+    })
 }
 
 /// What may be meant and is worth a line at start.

@@ -147,6 +147,7 @@ pub struct Local {
 #[serde(deny_unknown_fields)]
 pub struct Aws {
     pub region: Text,
+    pub endpoint: Text,
     pub launch_template: Text,
     pub launch_template_version: Text,
     pub instance_types: Vec<Text>,

@@ -6,8 +6,8 @@ use crate::edge::queue::{BATCH, Delivery};
 use crate::edge::{self};
 use crate::metrics::Queue as Name;
 use bellows_core::answer::{Answer, Reason};
-use bellows_core::key;
-use bellows_core::message::{self, Parsed, Request, Response};
+use bellows_core::message::{self, Parsed, Response};
+use bellows_core::{incoming, key};
 use bytes::Bytes;
 use futures_util::future::join_all;
 use serde_json::json;
@@ -40,20 +40,19 @@ impl Context {
 
     /// In the order that loses nothing: result, response, record, delete. Twice is no harm.
     async fn answer_dead_letter(&self, delivery: &Delivery) -> edge::Result<()> {
-        let (name, answer) = match message::parse::<Request>(&delivery.body) {
-            Parsed::Ok(request) => {
-                let why = "the image failed as often as it may; it is kept for inspection";
-                let answer = Answer::failed(Reason::DeadLettered, why, request.request_id, &request.filename);
-                (request.request_id.to_string(), Some((answer, request.reply_to)))
-            }
+        let requests = match incoming::requests(&delivery.body, delivery.sent_at) {
+            Parsed::Ok(requests) => requests,
             Parsed::OtherVersion(_) | Parsed::Unreadable(_) => {
                 self.metrics.queue_unreadable(Name::Request);
-                (delivery.message_id.clone(), None)
+                Vec::new()
             }
         };
-        if let Some((answer, reply_to)) = answer {
-            self.tell(answer, &reply_to).await?;
+        for request in &requests {
+            let why = "the image failed as often as it may; it is kept for inspection";
+            let answer = Answer::failed(Reason::DeadLettered, why, request.request_id, &request.filename);
+            self.tell(answer, &request.reply_to).await?;
         }
+        let name = requests.first().map_or_else(|| delivery.message_id.clone(), |first| first.request_id.to_string());
         let record = json!({ "body": delivery.body, "receive_count": delivery.receive_count });
         let record = Bytes::from(record.to_string());
         let record_key = key::dead(&name);

@@ -1,5 +1,7 @@
 //! Object stores with the semantics of S3: whole objects, conditional writes, listing by prefix.
 
+#[cfg(feature = "aws")]
+pub mod aws;
 pub mod local;
 pub mod memory;
 
@@ -95,6 +97,8 @@ fn is_key_byte(byte: u8) -> bool {
 #[derive(Clone, Debug)]
 pub enum Bucket {
     Local(local::Bucket),
+    #[cfg(feature = "aws")]
+    Aws(aws::Bucket),
     Memory(memory::Bucket),
 }
 
@@ -102,6 +106,8 @@ macro_rules! dispatch {
     ($self:ident.$call:ident($($argument:expr),*)) => {
         match $self {
             Bucket::Local(bucket) => Api::$call(bucket, $($argument),*).await,
+            #[cfg(feature = "aws")]
+            Bucket::Aws(bucket) => Api::$call(bucket, $($argument),*).await,
             Bucket::Memory(bucket) => {
                 bucket.wire.carry(concat!("bucket.", stringify!($call)), Api::$call(bucket, $($argument),*)).await
             }
@@ -133,10 +139,29 @@ impl Bucket {
         dispatch!(self.get(key))
     }
 
+    /// The same for an object that somebody else has put there, where keys may be whatever S3 takes. Files keep to the
+    /// keys of the contract.
+    pub async fn get_foreign(&self, key: &str) -> Result<Option<Object>> {
+        match self {
+            #[cfg(feature = "aws")]
+            Bucket::Aws(bucket) if (1..=MAX_KEY).contains(&key.len()) => Api::get(bucket, key).await,
+            _ => self.get(key).await,
+        }
+    }
+
     /// Objects whose key begins with `prefix` and comes after `after`, by key, at most `limit`.
     pub async fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<Meta>> {
         check_prefix("bucket.list", prefix)?;
         dispatch!(self.list(prefix, after, limit))
+    }
+
+    /// The same of keys and prefixes that are whatever S3 takes.
+    pub async fn list_foreign(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<Meta>> {
+        match self {
+            #[cfg(feature = "aws")]
+            Bucket::Aws(bucket) if prefix.len() <= MAX_KEY => Api::list(bucket, prefix, after, limit).await,
+            _ => self.list(prefix, after, limit).await,
+        }
     }
 
     /// Deletes; no error where nothing is.

@@ -1,5 +1,7 @@
 //! Queues with the semantics of SQS: at-least-once, leases that run out, receive counts, dead letters, delays.
 
+#[cfg(feature = "aws")]
+pub mod aws;
 pub mod local;
 pub mod memory;
 
@@ -116,6 +118,8 @@ fn check_hiding(operation: &'static str, hidden: Duration) -> Result<()> {
 #[derive(Clone, Debug)]
 pub enum Queue {
     Local(local::Queue),
+    #[cfg(feature = "aws")]
+    Aws(aws::Queue),
     Memory(memory::Queue),
 }
 
@@ -123,6 +127,8 @@ macro_rules! dispatch {
     ($self:ident.$call:ident($($argument:expr),*)) => {
         match $self {
             Queue::Local(queue) => Api::$call(queue, $($argument),*).await,
+            #[cfg(feature = "aws")]
+            Queue::Aws(queue) => Api::$call(queue, $($argument),*).await,
             Queue::Memory(queue) => {
                 queue.wire.carry(concat!("queue.", stringify!($call)), Api::$call(queue, $($argument),*)).await
             }

@@ -1,3 +1,4 @@
 //! What needs an AWS account: an emulated one, on loopback.
 
+pub mod app;
 mod terraform;

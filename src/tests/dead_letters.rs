@@ -5,7 +5,8 @@ use crate::support::eventually;
 use crate::support::raw::get;
 use bellows::edge::host::{Clock, Entropy};
 use bellows::edge::queue::{self, Queue};
-use bellows_core::message::{self, Request, VERSION};
+use bellows_core::incoming;
+use bellows_core::message::{self, Parsed, Request, VERSION};
 use bellows_core::time::Timestamp;
 use std::time::Duration;
 
@@ -35,18 +36,25 @@ async fn a_heap_of_dead_letters_is_answered_in_one_round() {
         dead.send(message::encode(&request).unwrap()).await.unwrap();
         last = Some(request_id);
     }
+    // what S3 tells is a request like any other, but nobody waits for its answer
+    let event = r#"{"Records":[{"eventName":"ObjectCreated:Put","s3":{"bucket":{"name":"in"},
+        "object":{"key":"incoming/x.png","sequencer":"1"}}}]}"#;
+    let Parsed::Ok(of_s3) = incoming::requests(event, Timestamp(0)) else { panic!("{event}") };
+    dead.send(event.into()).await.unwrap();
     // the next tick is far away
     let daemon = Options::new(dir.path()).set("pool.tick=10m").start();
     let expected = [
-        ("bellows_dead_letters_total", 45.0),
-        ("bellows_queue_deleted_total{queue=\"dead_letter_queue\"}", 45.0),
+        ("bellows_dead_letters_total", 46.0),
+        ("bellows_queue_deleted_total{queue=\"dead_letter_queue\"}", 46.0),
         ("bellows_queue_sent_total{queue=\"response_queue\"}", 45.0),
         ("bellows_jobs_total{outcome=\"dead_lettered\"}", 45.0),
     ];
     for (series, n) in expected {
         eventually(&format!("{series} is {n}"), Duration::from_secs(20), || daemon.metric(series) == Some(n));
     }
-    let answer = get(&daemon.url, &format!("/results/{}", last.unwrap())).json();
-    assert_eq!(answer["error"], "dead-lettered", "{answer}");
-    assert_eq!(std::fs::read_dir(dir.path().join("output/dead")).unwrap().count(), 45);
+    for id in [last.unwrap(), of_s3[0].request_id] {
+        let answer = get(&daemon.url, &format!("/results/{id}")).json();
+        assert_eq!(answer["error"], "dead-lettered", "{answer}");
+    }
+    assert_eq!(std::fs::read_dir(dir.path().join("output/dead")).unwrap().count(), 46);
 }

@@ -355,10 +355,16 @@ fn aws_needs_its_places() {
     );
     assert_eq!(lines.len(), 7, "{error}");
     let error = refused(&set(&[("backend", "aws"), ("role", "app"), ("aws.endpoints.s3", "127.0.0.1:9000")]));
-    assert!(!error.contains("launch_template") && !error.contains("urls.dead"), "{error}");
+    assert!(!error.contains("launch_template") && error.contains("urls.dead"), "{error}");
     assert!(error.ends_with(
-        "aws.endpoints.s3 = \"127.0.0.1:9000\" (from --set): expected a URL that begins with http:// or https://"
+        "aws.endpoints.s3 = \"127.0.0.1:9000\" (from --set): expected a URL that begins with http:// or https:// and names a host"
     ));
+    for nonsense in ["http://", "http:///path", "ftp://host", "http://a b", "https://host?x=1", "127.0.0.1", "//host"] {
+        let error = refused(&set(&[("aws.endpoint", nonsense), ("backend", "aws")]));
+        assert!(error.contains("aws.endpoint = "), "{nonsense}: {error}");
+    }
+    let error = refused(&set(&[("aws.endpoint", "http://127.0.0.1:5000/place"), ("backend", "aws")]));
+    assert!(!error.contains("aws.endpoint"), "{error}");
 }
 
 #[test]

@@ -107,7 +107,7 @@ pub fn label(file_name: &str) -> String {
 
 /// Percent-encodes to `[A-Za-z0-9._-]` (and `%`); longer than [`MAX_KEY_NAME`] is cut and told apart by `~` and
 /// eight hex digits of the whole name's sha256.
-fn encode(name: &str) -> String {
+pub(crate) fn encode(name: &str) -> String {
     let mut out = String::with_capacity(name.len());
     for byte in name.bytes() {
         match byte {

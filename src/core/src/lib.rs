@@ -15,6 +15,7 @@ pub mod answer;
 pub mod control;
 pub mod estimate;
 pub mod image;
+pub mod incoming;
 pub mod key;
 pub mod label;
 pub mod ledger;

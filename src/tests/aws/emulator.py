@@ -25,6 +25,7 @@ os.environ.update(MOTO_EC2_LOAD_DEFAULT_AMIS="false", MOTO_IAM_LOAD_MANAGED_POLI
 
 import moto.core.utils
 import moto.s3.models
+import moto.s3.notifications
 import moto.sqs.models
 from moto.core.exceptions import ServiceException
 from moto.ec2.responses.instances import InstanceResponse
@@ -123,6 +124,31 @@ def change_batch(self, queue_name, entries):
 
 
 SQSBackend.change_message_visibility_batch = change_batch
+
+
+def get_queue(self, name):
+    """SQS: a message past its retention is gone, and counted nowhere."""
+    queue = original_get_queue(self, name)
+    now, kept = unix_time_millis(), int(queue.message_retention_period) * 1000
+    with lock:
+        queue._messages = [message for message in queue._messages if now - message.sent_timestamp <= kept]
+    return queue
+
+
+original_get_queue = SQSBackend.get_queue
+SQSBackend.get_queue = get_queue
+original_event = moto.s3.notifications._get_s3_event
+
+
+def s3_event(*arguments):
+    """S3: an event of a write carries a sequencer that no other write of its key has."""
+    event = original_event(*arguments)
+    for record in event["Records"]:
+        record["s3"]["object"]["sequencer"] = f"{time.time_ns():016X}"
+    return event
+
+
+moto.s3.notifications._get_s3_event = s3_event
 
 
 class Refused(ServiceException):

@@ -4,6 +4,7 @@ use super::liar::{self, Asked, http, right};
 use super::{bellows, ended, pictures, run};
 use crate::support::client::sha256;
 use crate::support::daemon::Options;
+use crate::support::emulator::{self, KEY, Place, REGION};
 use crate::support::shared::PLAIN;
 use crate::support::{eventually, images};
 use std::collections::BTreeMap;
@@ -134,6 +135,46 @@ fn what_is_no_answer_is_no_row() {
     assert!(code == 0 && rows == 3 && err.contains("3 labelled, 0 with an error, 0 left"), "{err}");
 }
 
+/// What AWS tools find in the environment.
+fn with_account(command: &mut std::process::Command, place: &Place) {
+    command.envs([("AWS_ACCESS_KEY_ID", KEY), ("AWS_SECRET_ACCESS_KEY", KEY), ("AWS_REGION", REGION)]);
+    command.env("AWS_ENDPOINT_URL", format!("{}/", place.endpoint)).env("AWS_EC2_METADATA_DISABLED", "true");
+}
+
+#[test]
+fn what_lies_in_a_bucket_is_a_folder_too() {
+    if !emulator::is_here() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (place, table) = (Place::new(), dir.path().join("labels.csv"));
+    let bucket = place.bucket("pictures");
+    let put = |key: &str, bytes: Vec<u8>| place.put(&bucket, key, &bytes);
+    put("2026/a.png", images::png([255, 0, 0], 1));
+    put("2026/deep/b%20c.PNG", images::png([0, 0, 255], 2));
+    put("2026/notes.txt", b"milk".to_vec());
+    put("2026/broken.jpg", b"milk".to_vec());
+    put("2025/old.png", images::png([0, 255, 0], 3));
+    let place_of = |prefix: &str| format!("s3://{bucket}/{prefix}");
+    let batch = |prefix: &str| {
+        let from = place_of(prefix);
+        let mut command = bellows(&["batch", &from, "--out", table.to_str().unwrap(), "--url", &PLAIN.url]);
+        with_account(&mut command, &place);
+        ended(&command.output().unwrap())
+    };
+    let (code, _, err) = batch("2026/");
+    assert_eq!(code, 0, "{err}");
+    assert!(err.contains("2 labelled, 1 with an error, 0 left"), "{err}");
+    let rows = rows(&table);
+    let labels: Vec<_> = rows.iter().map(|(file, row)| (file.as_str(), row[1].as_str(), row[4].as_str())).collect();
+    let expected = [("a.png", "red", ""), ("broken.jpg", "", "unsupported-image"), ("deep/b c.PNG", "blue", "")];
+    assert_eq!(labels, expected);
+    let (code, _, err) = batch("2026/");
+    assert!(code == 0 && err.contains("3 files, all in"), "{err}");
+    let (code, _, err) = batch("nothing/");
+    assert!(code == 64 && err.contains("no image is there"), "{err}");
+}
+
 #[test]
 fn mistakes_are_told_in_words() {
     let dir = tempfile::tempdir().unwrap();
@@ -144,7 +185,7 @@ fn mistakes_are_told_in_words() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let nobody = format!("http://{free}/");
     for (arguments, code, word) in [
-        (vec!["s3://bucket/prefix", "--out", table], 64, "not part of this build"),
+        (vec!["s3://", "--out", table], 64, "expected s3://BUCKET/PREFIX"),
         (vec!["/absent", "--out", table], 64, "no folder is there"),
         (vec![folder], 64, "--out"),
         (vec![folder, "--out", other], 64, "is not one that `bellows batch` writes"),

@@ -5,6 +5,7 @@ pub mod client;
 pub mod contract;
 pub mod daemon;
 pub mod disk;
+pub mod emulator;
 pub mod images;
 pub mod odd;
 pub mod python;

@@ -2,6 +2,7 @@
 
 use super::Place;
 use crate::contract::Backend;
+use crate::support::emulator;
 use bellows::edge::Kind;
 use bellows::edge::bucket::{Bucket, Etag, Put};
 use bytes::Bytes;
@@ -43,7 +44,7 @@ enum Answer {
 }
 
 #[derive(Clone, Debug)]
-struct Model {
+struct Model<const FOLDERS: bool> {
     objects: BTreeMap<String, Bytes>,
     writes: usize,
     /// What was there each time somebody learned a version.
@@ -51,15 +52,20 @@ struct Model {
     answer: Answer,
 }
 
-impl Model {
+impl<const FOLDERS: bool> Model<FOLDERS> {
     /// Never the same contents twice: a backend may tell versions apart by their contents.
     fn next(&mut self) -> Bytes {
         self.writes += 1;
         contents(self.writes)
     }
 
+    /// An object is no folder, where there are folders.
     fn refuses(&self, key: &str) -> bool {
-        self.objects.keys().any(|other| other.starts_with(&format!("{key}/")) || key.starts_with(&format!("{other}/")))
+        FOLDERS
+            && self
+                .objects
+                .keys()
+                .any(|other| other.starts_with(&format!("{key}/")) || key.starts_with(&format!("{other}/")))
     }
 
     fn expected(&self, key: &str, expected: &Expected) -> Option<Bytes> {
@@ -91,16 +97,16 @@ fn expected() -> impl Strategy<Value = Expected> {
     ]
 }
 
-impl ReferenceStateMachine for Model {
-    type State = Model;
+impl<const FOLDERS: bool> ReferenceStateMachine for Model<FOLDERS> {
+    type State = Self;
     type Transition = Call;
 
-    fn init_state() -> BoxedStrategy<Model> {
+    fn init_state() -> BoxedStrategy<Self> {
         let empty = Model { objects: BTreeMap::new(), writes: 0, seen: vec![], answer: Answer::Done };
         Just(empty).boxed()
     }
 
-    fn transitions(model: &Model) -> BoxedStrategy<Call> {
+    fn transitions(model: &Self) -> BoxedStrategy<Call> {
         // half of the calls meet an object that is there
         let there: Vec<String> = model.objects.keys().cloned().collect();
         let key = || {
@@ -124,7 +130,7 @@ impl ReferenceStateMachine for Model {
         .boxed()
     }
 
-    fn apply(mut model: Model, call: &Call) -> Model {
+    fn apply(mut model: Self, call: &Call) -> Self {
         model.answer = match call {
             Call::Put(key) => {
                 let bytes = model.next();
@@ -223,7 +229,7 @@ impl Real {
         (answer, None)
     }
 
-    fn apply(mut self, model: &Model, call: &Call) -> Real {
+    fn apply<const FOLDERS: bool>(mut self, model: &Model<FOLDERS>, call: &Call) -> Real {
         // some time passes between any two calls
         self.place.hands.advance(Duration::from_millis(1));
         let (answer, seen) = self.runtime.block_on(self.call(contents(model.writes), call));
@@ -232,7 +238,7 @@ impl Real {
         self
     }
 
-    fn check(&self, model: &Model) {
+    fn check<const FOLDERS: bool>(&self, model: &Model<FOLDERS>) {
         let listed = self.runtime.block_on(super::keys(&self.bucket, "", None, 1000));
         assert_eq!(listed, model.objects.keys().cloned().collect::<Vec<_>>());
     }
@@ -240,30 +246,31 @@ impl Real {
 
 /// One test a backend, since the macro makes the test from a type.
 macro_rules! state_machine {
-    ($name:ident, $backend:expr) => {
+    ($name:ident, $backend:expr, $folders:literal) => {
         struct $name;
 
         impl StateMachineTest for $name {
             type SystemUnderTest = Real;
-            type Reference = Model;
+            type Reference = Model<$folders>;
 
-            fn init_test(_: &Model) -> Real {
+            fn init_test(_: &Model<$folders>) -> Real {
                 Real::new($backend)
             }
 
-            fn apply(real: Real, model: &Model, call: Call) -> Real {
+            fn apply(real: Real, model: &Model<$folders>, call: Call) -> Real {
                 real.apply(model, &call)
             }
 
-            fn check_invariants(real: &Real, model: &Model) {
+            fn check_invariants(real: &Real, model: &Model<$folders>) {
                 real.check(model);
             }
         }
     };
 }
 
-state_machine!(OnFiles, Backend::Local);
-state_machine!(InMemory, Backend::Memory);
+state_machine!(OnFiles, Backend::Local, true);
+state_machine!(InMemory, Backend::Memory, true);
+state_machine!(OnAws, Backend::Aws, false);
 
 fn cases(cases: u32) -> ProptestConfig {
     ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
@@ -279,4 +286,10 @@ proptest_state_machine::prop_state_machine! {
     #![proptest_config(cases(256))]
     #[test]
     fn in_memory_it_behaves_as_the_model(sequential 1..60 => InMemory);
+}
+
+proptest_state_machine::prop_state_machine! {
+    #![proptest_config(cases(if emulator::is_here() { 12 } else { 0 }))]
+    #[test]
+    fn on_aws_it_behaves_as_the_model(sequential 1..40 => OnAws);
 }
