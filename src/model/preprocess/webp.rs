@@ -48,14 +48,14 @@ fn picture(bytes: &[u8], at: usize) -> Option<(u32, u32)> {
 mod tests {
     use super::*;
 
-    fn part(kind: &[u8; 4], contents: &[u8]) -> Vec<u8> {
+    fn part(kind: &str, contents: &[u8]) -> Vec<u8> {
         let length = contents.len() as u32;
-        [kind.as_slice(), &length.to_le_bytes(), contents, &[0][..contents.len() % 2]].concat()
+        [kind.as_bytes(), &length.to_le_bytes(), contents, &[0][..contents.len() % 2]].concat()
     }
 
     fn lossy(width: u16, height: u16) -> Vec<u8> {
         let [w, h] = [width | 0x4000, height].map(u16::to_le_bytes);
-        part(b"VP8 ", &[b"\0\0\0\x9d\x01\x2a".as_slice(), &w, &h, b"!"].concat())
+        part("VP8 ", &[b"\0\0\0\x9d\x01\x2a".as_slice(), &w, &h, b"!"].concat())
     }
 
     fn file(parts: &[Vec<u8>]) -> Vec<u8> {
@@ -64,9 +64,9 @@ mod tests {
 
     #[test]
     fn every_picture_is_found() {
-        let frame = |parts: &[Vec<u8>]| part(b"ANMF", &[[0; PLACE].as_slice(), &parts.concat()].concat());
+        let frame = |parts: &[Vec<u8>]| part("ANMF", &[[0; PLACE].as_slice(), &parts.concat()].concat());
         assert_eq!(pictures(&file(&[lossy(3, 16383)])), [(3, 16383)]);
-        let (extended, alpha) = (part(b"VP8X", &[0; 10]), part(b"ALPH", b"abc"));
+        let (extended, alpha) = (part("VP8X", &[0; 10]), part("ALPH", b"abc"));
         let all = [extended, frame(&[lossy(5, 6)]), frame(&[alpha.clone(), lossy(7, 8)]), alpha, lossy(9, 1)];
         assert_eq!(pictures(&file(&all)), [(5, 6), (7, 8), (9, 1)]);
     }
@@ -77,7 +77,7 @@ mod tests {
         for length in 0..30 {
             assert_eq!(pictures(&whole[..length]), [], "{length}");
         }
-        assert_eq!(pictures(&file(&[part(b"VP8 ", b"no key frame at all")])), []);
+        assert_eq!(pictures(&file(&[part("VP8 ", b"no key frame at all")])), []);
         assert_eq!(pictures(&[file(&[]).as_slice(), b"ANMF\xff\xff\xff\xff"].concat()), []);
     }
 }
