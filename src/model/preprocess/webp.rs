@@ -1,5 +1,7 @@
-//! What the pictures inside a WebP say of themselves. The container says how large it is, and that is what a decoder
-//! tells; a picture in it that says it is larger is found out only when it is decoded.
+//! What a WebP and the pictures inside it say of themselves, before a decoder believes it.
+//!
+//! The container says how large it is, and that is what a decoder tells; a picture in it that says it is larger is found
+//! out only when it is decoded. And for what is beside the pictures as much room is made as its length says, up to 4 GiB.
 
 /// Bytes before a chunk's contents: what it is, and its length.
 const HEAD: usize = 8;
@@ -10,8 +12,7 @@ const PLACE: usize = 16;
 /// container before anything is made of them.
 pub(super) fn pictures(bytes: &[u8]) -> Vec<(u32, u32)> {
     let mut found = Vec::new();
-    let mut at = 12;
-    while let Some((kind, next)) = chunk(bytes, at) {
+    for (kind, at, _) in chunks(bytes) {
         match kind {
             b"VP8 " => found.extend(picture(bytes, at + HEAD)),
             b"ANMF" => {
@@ -25,9 +26,24 @@ pub(super) fn pictures(bytes: &[u8]) -> Vec<(u32, u32)> {
             }
             _ => {}
         }
-        at = next;
     }
     found
+}
+
+/// Why not to decode it; `None` where nothing speaks against it.
+pub(super) fn problem(bytes: &[u8]) -> Option<&'static str> {
+    let longer = chunks(bytes).any(|(_, at, next)| next - at > bytes.len());
+    longer.then_some("a part of it is longer than the file")
+}
+
+/// What each chunk of the container is, where it begins, and where the next one does.
+fn chunks(bytes: &[u8]) -> impl Iterator<Item = (&[u8; 4], usize, usize)> {
+    let mut at = 12;
+    std::iter::from_fn(move || {
+        let (kind, next) = chunk(bytes, at)?;
+        let here = std::mem::replace(&mut at, next);
+        Some((kind, here, next))
+    })
 }
 
 /// What the chunk at `at` is, and where the next one begins.
@@ -69,6 +85,18 @@ mod tests {
         let (extended, alpha) = (part("VP8X", &[0; 10]), part("ALPH", b"abc"));
         let all = [extended, frame(&[lossy(5, 6)]), frame(&[alpha.clone(), lossy(7, 8)]), alpha, lossy(9, 1)];
         assert_eq!(pictures(&file(&all)), [(5, 6), (7, 8), (9, 1)]);
+    }
+
+    #[test]
+    fn a_part_that_is_longer_than_the_file_is_found() {
+        let whole = file(&[lossy(3, 4), part("EXIF", b"ab")]);
+        assert_eq!(problem(&whole), None);
+        // found by fuzzing: one of 64 MiB in a file of 130 bytes
+        for length in [whole.len() as u32, 64 << 20, u32::MAX] {
+            let exif = [b"EXIF".as_slice(), &length.to_le_bytes()].concat();
+            assert!(problem(&[whole.as_slice(), &exif].concat()).is_some(), "{length}");
+        }
+        assert_eq!(problem(&[whole.as_slice(), b"EXIF\x10\0\0\0"].concat()), None, "cut off, and no harm done");
     }
 
     #[test]
