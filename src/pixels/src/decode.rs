@@ -20,7 +20,10 @@ pub(super) fn decode(
     let failed = |e: image::ImageError| format.undecodable(e.to_string());
     // decoders tell the size of the image; what lies in it is decoded with its own
     match format {
-        Format::WebP => webp::pictures(bytes).into_iter().try_for_each(|(width, height)| check(width, height))?,
+        Format::WebP => {
+            webp::problem(bytes).map_or(Ok(()), |problem| Err(format.undecodable(problem)))?;
+            webp::pictures(bytes).into_iter().try_for_each(|(width, height)| check(width, height))?;
+        }
         Format::Tiff => {
             tiff::problem(bytes).map_or(Ok(()), |problem| Err(format.undecodable(problem)))?;
             tiff::jpegs(bytes).try_for_each(|(width, height)| check(width, height))?;

@@ -1,5 +1,7 @@
-//! What the pictures inside a WebP say of themselves. The container says how large it is, and that is what a decoder
-//! tells; a picture in it that says it is larger is found out only when it is decoded.
+//! What a WebP and the pictures inside it say of themselves, before a decoder believes it.
+//!
+//! The container says how large it is, and that is what a decoder tells; a picture in it that says it is larger is found
+//! out only when it is decoded. And for what is beside the pictures as much room is made as its length says, up to 4 GiB.
 
 /// Bytes before a chunk's contents: what it is, and its length.
 const HEAD: usize = 8;
@@ -10,8 +12,7 @@ const PLACE: usize = 16;
 /// container before anything is made of them.
 pub(super) fn pictures(bytes: &[u8]) -> Vec<(u32, u32)> {
     let mut found = Vec::new();
-    let mut at = 12;
-    while let Some((kind, next)) = chunk(bytes, at) {
+    for (kind, at, _) in chunks(bytes) {
         match kind {
             b"VP8 " => found.extend(picture(bytes, at + HEAD)),
             b"ANMF" => {
@@ -25,9 +26,24 @@ pub(super) fn pictures(bytes: &[u8]) -> Vec<(u32, u32)> {
             }
             _ => {}
         }
-        at = next;
     }
     found
+}
+
+/// Why not to decode it; `None` where nothing speaks against it.
+pub(super) fn problem(bytes: &[u8]) -> Option<&'static str> {
+    let longer = chunks(bytes).any(|(_, at, next)| next - at > bytes.len());
+    longer.then_some("a part of it is longer than the file")
+}
+
+/// What each chunk of the container is, where it begins, and where the next one does.
+fn chunks(bytes: &[u8]) -> impl Iterator<Item = (&[u8; 4], usize, usize)> {
+    let mut at = 12;
+    std::iter::from_fn(move || {
+        let (kind, next) = chunk(bytes, at)?;
+        let here = std::mem::replace(&mut at, next);
+        Some((kind, here, next))
+    })
 }
 
 /// What the chunk at `at` is, and where the next one begins.
@@ -48,14 +64,14 @@ fn picture(bytes: &[u8], at: usize) -> Option<(u32, u32)> {
 mod tests {
     use super::*;
 
-    fn part(kind: [u8; 4], contents: &[u8]) -> Vec<u8> {
+    fn part(kind: &str, contents: &[u8]) -> Vec<u8> {
         let length = contents.len() as u32;
-        [kind.as_slice(), &length.to_le_bytes(), contents, &[0][..contents.len() % 2]].concat()
+        [kind.as_bytes(), &length.to_le_bytes(), contents, &[0][..contents.len() % 2]].concat()
     }
 
     fn lossy(width: u16, height: u16) -> Vec<u8> {
         let [w, h] = [width | 0x4000, height].map(u16::to_le_bytes);
-        part(*b"VP8 ", &[b"\0\0\0\x9d\x01\x2a".as_slice(), &w, &h, b"!"].concat())
+        part("VP8 ", &[b"\0\0\0\x9d\x01\x2a".as_slice(), &w, &h, b"!"].concat())
     }
 
     fn file(parts: &[Vec<u8>]) -> Vec<u8> {
@@ -64,11 +80,23 @@ mod tests {
 
     #[test]
     fn every_picture_is_found() {
-        let frame = |parts: &[Vec<u8>]| part(*b"ANMF", &[[0; PLACE].as_slice(), &parts.concat()].concat());
+        let frame = |parts: &[Vec<u8>]| part("ANMF", &[[0; PLACE].as_slice(), &parts.concat()].concat());
         assert_eq!(pictures(&file(&[lossy(3, 16383)])), [(3, 16383)]);
-        let (extended, alpha) = (part(*b"VP8X", &[0; 10]), part(*b"ALPH", b"abc"));
+        let (extended, alpha) = (part("VP8X", &[0; 10]), part("ALPH", b"abc"));
         let all = [extended, frame(&[lossy(5, 6)]), frame(&[alpha.clone(), lossy(7, 8)]), alpha, lossy(9, 1)];
         assert_eq!(pictures(&file(&all)), [(5, 6), (7, 8), (9, 1)]);
+    }
+
+    #[test]
+    fn a_part_that_is_longer_than_the_file_is_found() {
+        let whole = file(&[lossy(3, 4), part("EXIF", b"ab")]);
+        assert_eq!(problem(&whole), None);
+        // found by fuzzing: one of 64 MiB in a file of 130 bytes
+        for length in [whole.len() as u32 + 1, 64 << 20, u32::MAX] {
+            let exif = [b"EXIF".as_slice(), &length.to_le_bytes()].concat();
+            assert!(problem(&[whole.as_slice(), &exif].concat()).is_some(), "{length}");
+        }
+        assert_eq!(problem(&[whole.as_slice(), b"EXIF\x10\0\0\0"].concat()), None, "cut off, and no harm done");
     }
 
     #[test]
@@ -77,7 +105,7 @@ mod tests {
         for length in 0..30 {
             assert_eq!(pictures(&whole[..length]), [], "{length}");
         }
-        assert_eq!(pictures(&file(&[part(*b"VP8 ", b"no key frame at all")])), []);
+        assert_eq!(pictures(&file(&[part("VP8 ", b"no key frame at all")])), []);
         assert_eq!(pictures(&[file(&[]).as_slice(), b"ANMF\xff\xff\xff\xff"].concat()), []);
     }
 }
