@@ -290,7 +290,8 @@ pub struct Tries {
 }
 
 impl Tries {
-    pub fn new() -> Tries {
+    /// The first try is now.
+    pub fn begin() -> Tries {
         Tries { end: Instant::now() + DEADLINE, pause: FIRST_PAUSE }
     }
 
@@ -315,7 +316,7 @@ pub async fn repeated<T, F>(operation: &'static str, mut call: impl FnMut(bool) 
 where
     F: Future<Output = Result<T>>,
 {
-    let (mut tries, mut unsure) = (Tries::new(), false);
+    let (mut tries, mut unsure) = (Tries::begin(), false);
     loop {
         let error = match tokio::time::timeout_at(tries.end(), call(unsure)).await {
             Ok(Ok(done)) => return Ok(done),

@@ -107,7 +107,8 @@ macro_rules! dispatch {
         match $self {
             Bucket::Local(bucket) => Api::$call(bucket, $($argument),*).await,
             #[cfg(feature = "aws")]
-            Bucket::Aws(bucket) => Api::$call(bucket, $($argument),*).await,
+            // the SDK's futures are large, and callers hold one a request
+            Bucket::Aws(bucket) => Box::pin(Api::$call(bucket, $($argument),*)).await,
             Bucket::Memory(bucket) => {
                 bucket.wire.carry(concat!("bucket.", stringify!($call)), Api::$call(bucket, $($argument),*)).await
             }
@@ -144,7 +145,7 @@ impl Bucket {
     pub async fn get_foreign(&self, key: &str) -> Result<Option<Object>> {
         match self {
             #[cfg(feature = "aws")]
-            Bucket::Aws(bucket) if (1..=MAX_KEY).contains(&key.len()) => Api::get(bucket, key).await,
+            Bucket::Aws(bucket) if (1..=MAX_KEY).contains(&key.len()) => Box::pin(Api::get(bucket, key)).await,
             _ => self.get(key).await,
         }
     }
@@ -159,7 +160,7 @@ impl Bucket {
     pub async fn list_foreign(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<Meta>> {
         match self {
             #[cfg(feature = "aws")]
-            Bucket::Aws(bucket) if prefix.len() <= MAX_KEY => Api::list(bucket, prefix, after, limit).await,
+            Bucket::Aws(bucket) if prefix.len() <= MAX_KEY => Box::pin(Api::list(bucket, prefix, after, limit)).await,
             _ => self.list(prefix, after, limit).await,
         }
     }

@@ -128,7 +128,8 @@ macro_rules! dispatch {
         match $self {
             Queue::Local(queue) => Api::$call(queue, $($argument),*).await,
             #[cfg(feature = "aws")]
-            Queue::Aws(queue) => Api::$call(queue, $($argument),*).await,
+            // the SDK's futures are large, and callers hold one a request
+            Queue::Aws(queue) => Box::pin(Api::$call(queue, $($argument),*)).await,
             Queue::Memory(queue) => {
                 queue.wire.carry(concat!("queue.", stringify!($call)), Api::$call(queue, $($argument),*)).await
             }

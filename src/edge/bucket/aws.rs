@@ -140,7 +140,8 @@ impl Api for Bucket {
         const OPERATION: &str = "bucket.list";
         let (mut listed, mut next) = (Vec::new(), None);
         while listed.len() < limit {
-            let most = (limit - listed.len()).min(PAGE) as i32;
+            // no more than a page
+            let most = i32::try_from((limit - listed.len()).min(PAGE)).unwrap_or(1);
             let call = self.client.list_objects_v2().bucket(&*self.name).prefix(prefix).max_keys(most);
             let call = call.set_start_after(after.map(str::to_owned)).set_continuation_token(next);
             let page = call.send().await.map_err(|e| self.failed(OPERATION, prefix, e))?;

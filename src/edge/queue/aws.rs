@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 /// The longest single poll: one that shall stop is waited for, so that no message is handed out to nobody. At four polls
 /// in 20 s a worker without work costs less than a cent a day.
-const POLL: u64 = 5;
+const POLL: i32 = 5;
 /// Counters are read each tick, a queue after the other: late ones are worth less than the next.
 const COUNT_ANSWER: Duration = Duration::from_secs(3);
 const COUNT_DEADLINE: Duration = Duration::from_secs(8);
@@ -59,7 +59,8 @@ impl Queue {
     /// A handle on the queue at `url`; what it receives is leased for `visibility`. Calls nothing. To be called where
     /// tasks can be spawned: calls are gathered into batches by tasks of `host`.
     pub fn open(clients: &Clients, url: &str, visibility: Duration, host: &Host) -> Queue {
-        let deadlines = timeouts(Duration::from_secs(POLL) + ANSWER, Duration::from_secs(POLL) + DEADLINE);
+        let poll = Duration::from_secs(POLL as u64);
+        let deadlines = timeouts(poll + ANSWER, poll + DEADLINE);
         let config = clients.sqs.config();
         let polls = Client::from_conf(config.to_builder().timeout_config(deadlines).build());
         let counted = timeouts(COUNT_ANSWER, COUNT_DEADLINE);
@@ -80,13 +81,13 @@ impl Queue {
     }
 
     /// One poll, at most `wait` seconds long.
-    async fn poll(&self, max: usize, wait: u64) -> Result<Vec<Delivery>> {
+    async fn poll(&self, max: i32, wait: i32) -> Result<Vec<Delivery>> {
         let received = self
             .polls
             .receive_message()
             .queue_url(&*self.way.url)
-            .max_number_of_messages(max as i32)
-            .wait_time_seconds(wait as i32)
+            .max_number_of_messages(max)
+            .wait_time_seconds(wait)
             .visibility_timeout(self.visibility)
             .message_system_attribute_names(Attribute::SentTimestamp)
             .message_system_attribute_names(Attribute::ApproximateReceiveCount)
@@ -124,7 +125,7 @@ impl Queue {
 
     /// A poll in a task of its own: it ends by itself even where nobody waits for it any more, and what it brings then
     /// is given back.
-    async fn poll_to_the_end(&self, max: usize, wait: u64) -> Result<Vec<Delivery>> {
+    async fn poll_to_the_end(&self, max: i32, wait: i32) -> Result<Vec<Delivery>> {
         let (reply, answer) = oneshot::channel();
         let queue = self.clone();
         self.host.spawn("queue.receive", async move {
@@ -150,7 +151,9 @@ impl Api for Queue {
     /// On `stop` the poll under way is waited for, at most 5 s, and what it brings is returned: SQS may have handed out
     /// a message already.
     async fn receive(&self, max: usize, wait: Duration, stop: &CancellationToken) -> Result<Vec<Delivery>> {
-        let mut left = seconds(wait) as u64;
+        // no more than ten
+        let max = i32::try_from(max).unwrap_or(1);
+        let mut left = seconds(wait);
         while !stop.is_cancelled() {
             let now = left.min(POLL);
             left -= now;

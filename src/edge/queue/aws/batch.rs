@@ -86,17 +86,17 @@ async fn gather<C: Carry>(host: Host, carrier: C, mut entries: mpsc::Receiver<Op
     let calls = Arc::new(Semaphore::new(CALLS));
     let mut left = None;
     loop {
-        let first = match left.take() {
-            Some(first) => first,
-            None => tokio::select! {
+        let next = if left.is_some() {
+            left.take()
+        } else {
+            tokio::select! {
                 biased;
-                next = entries.recv() => match next {
-                    Some(first) => first,
-                    None => return,
-                },
-                _ = host.ended() => return,
-            },
+                next = entries.recv() => next,
+                _ = host.ended() => None,
+            }
         };
+        // the last handle is gone, or the process ends
+        let Some(first) = next else { return };
         // fails only where somebody closes the semaphore, and nobody does
         let Ok(call) = calls.clone().acquire_owned().await else { return };
         let group;
@@ -130,12 +130,12 @@ async fn group_of<C: Carry>(
 
 /// Carries a batch until each of its entries is answered.
 async fn settle<C: Carry>(carrier: &C, mut open: Vec<Open<C::Entry>>) {
-    let mut tries = Tries::new();
+    let mut tries = Tries::begin();
     loop {
         let entries: Vec<&C::Entry> = open.iter().map(|open| &open.entry).collect();
         let count = entries.len();
-        let tried = tokio::time::timeout_at(tries.end(), carrier.carry(&entries)).await;
-        let outcomes = match tried {
+        let called = tokio::time::timeout_at(tries.end(), carrier.carry(&entries)).await;
+        let outcomes = match called {
             Ok(Ok(outcomes)) => outcomes,
             Ok(Err(error)) => for_each(&error, count),
             Err(_) => {
