@@ -16,8 +16,10 @@ use bellows_core::answer::Worker;
 use bellows_core::message::{self, Notice, Report, VERSION, WorkerState};
 use bellows_core::pool::{AppTierId, InstanceId};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 pub use intake::run;
 
@@ -54,8 +56,11 @@ pub struct Settings {
     pub request_ttl: Duration,
     /// Whether the original's `<stem>` objects are written.
     pub label_objects: bool,
+    /// Between two reports, until the control object says it.
     pub report_every: Duration,
     pub started: Instant,
+    /// Cancelled when this machine is to be taken away.
+    pub evicted: CancellationToken,
 }
 
 /// Which member of the pool this process is.
@@ -83,9 +88,16 @@ struct Tally {
 struct App {
     edges: Arc<Edges>,
     settings: Arc<Settings>,
+    /// Between two reports, in milliseconds: as the control object had it when it was last read.
+    report_every_ms: Arc<AtomicU64>,
 }
 
 impl App {
+    fn new(edges: Edges, settings: Settings) -> App {
+        let report_every_ms = Arc::new(AtomicU64::new(settings.report_every.as_millis() as u64));
+        App { edges: Arc::new(edges), settings: Arc::new(settings), report_every_ms }
+    }
+
     /// Tells the controller how this worker fares. Best effort: a lost report does no harm.
     async fn report(&self, state: WorkerState, tally: Tally, in_hand: usize, boot: Duration) {
         let up = self.settings.started.elapsed() * self.settings.sessions as u32;
@@ -105,6 +117,10 @@ impl App {
         if let Err(e) = self.edges.notices.send(body).await {
             tracing::warn!(error = %e, "a report was not sent");
         }
+    }
+
+    fn report_every(&self) -> Duration {
+        Duration::from_millis(self.report_every_ms.load(Ordering::Relaxed))
     }
 
     fn end(&self, ending: Ending) {

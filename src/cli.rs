@@ -14,7 +14,7 @@ pub mod run;
 pub mod token;
 pub mod why;
 
-use crate::config::{Config, ConfigArgs, Pull};
+use crate::config::{Config, ConfigArgs, Pull, Sources};
 use crate::exit::Exit;
 use crate::model::error::Blame;
 use crate::model::{ModelSettings, PullPolicy};
@@ -73,9 +73,21 @@ struct Configured<A: Args> {
     args: A,
 }
 
+/// Everything the configuration is made from, with what this instance was handed at its launch where it is one and tells.
+fn sources(config: &ConfigArgs) -> Sources {
+    let sources = config.sources();
+    // what is missing then is told as missing
+    let user_data = wiring::user_data(&sources, false).unwrap_or_default();
+    Sources { user_data, ..sources }
+}
+
 /// The configuration; where it makes no sense that is said.
 fn load(config: &ConfigArgs) -> Result<Config, Exit> {
-    Config::load(&config.sources()).map(|loaded| loaded.config).map_err(|e| {
+    loaded(&sources(config))
+}
+
+fn loaded(sources: &Sources) -> Result<Config, Exit> {
+    Config::load(sources).map(|loaded| loaded.config).map_err(|e| {
         eprintln!("{e}");
         Exit::Configuration
     })

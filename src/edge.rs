@@ -11,6 +11,7 @@ pub mod disk;
 pub mod engine;
 pub mod fleet;
 pub mod host;
+pub mod identity;
 pub mod queue;
 pub mod wire;
 
@@ -47,6 +48,8 @@ pub struct Error {
     /// Dotted name of the call: `queue.send`.
     pub operation: &'static str,
     pub detail: String,
+    /// The service's own word for it, where it has one: `InsufficientInstanceCapacity`.
+    pub code: Option<String>,
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -54,7 +57,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
     pub fn new(kind: Kind, operation: &'static str, detail: impl Into<String>) -> Error {
-        Error { kind, operation, detail: detail.into(), source: None }
+        Error { kind, operation, detail: detail.into(), code: None, source: None }
     }
 
     #[must_use]

@@ -5,10 +5,10 @@
 mod aws;
 mod local;
 
-use crate::config::{self, Backend, Config, ConfigArgs};
+use crate::config::{self, Backend, Config, ConfigArgs, Sources};
 use crate::edge::bucket::Bucket;
 use crate::edge::fleet::Fleet;
-use crate::edge::host::{Ending, Host};
+use crate::edge::host::{Clock, Ending, Entropy, Host};
 use crate::edge::queue::Queue;
 use crate::exit::Exit;
 use crate::metrics::Metrics;
@@ -43,6 +43,15 @@ const RESPONSES: &str = "response_queue";
 /// What a lean build says to backend = "aws".
 pub const NO_AWS: &str = "backend = \"aws\" is not part of this build; expected \"local\", or a build with AWS: \
     `cargo build --release --features aws`";
+
+/// This process. In builds for debugging its clock can be set wrong by some seconds, to see two machines' clocks apart.
+fn this_host() -> Host {
+    let ahead = cfg!(debug_assertions).then(|| std::env::var("BELLOWS_DEBUG_CLOCK_AHEAD").ok()).flatten();
+    match ahead.and_then(|seconds| seconds.parse().ok()) {
+        Some(seconds) => Host::new(Clock::Ahead(Duration::from_secs(seconds)), Entropy::System),
+        None => Host::system(),
+    }
+}
 
 /// Queues and buckets, of whichever kind.
 struct Stores {
@@ -90,6 +99,17 @@ pub async fn output_bucket(config: &Config) -> Result<Bucket, Box<dyn Error>> {
 /// A bucket that is no part of the service, as AWS tools find it. To be called inside a runtime.
 pub async fn foreign_bucket(name: &str) -> Result<Bucket, Box<dyn Error>> {
     aws::foreign_bucket(name).await
+}
+
+/// The TOML document that this instance was handed at its launch; none where the configuration is not of AWS so far, or
+/// somebody says that there is none. `patient`: a metadata service that does not answer is asked again.
+pub fn user_data(sources: &Sources, patient: bool) -> Result<Option<String>, Box<dyn Error>> {
+    let named = sources.variable("BELLOWS_USER_DATA_FILE").is_some_and(|path| !path.is_empty());
+    if named || !matches!(Config::peek(sources), Some((_, Backend::Aws))) {
+        return Ok(None);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(aws::user_data(patient))
 }
 
 /// Where the web tier listens.
@@ -165,11 +185,18 @@ impl WebTier {
     }
 }
 
+/// An app-tier process as its machine knows it.
+struct Member {
+    identity: app::Identity,
+    /// Cancelled when the machine is to be taken away.
+    evicted: CancellationToken,
+}
+
 /// The app tier on whichever backend, until it is stopped or must end.
 async fn work(
     config: &Config,
     host: Host,
-    identity: app::Identity,
+    member: Member,
     pull: PullPolicy,
     started: Instant,
     stores: impl AsyncFnOnce(&Host) -> Result<Stores, Box<dyn Error>>,
@@ -193,7 +220,7 @@ async fn work(
         host: host.clone(),
     };
     let settings = app::Settings {
-        identity,
+        identity: member.identity,
         sessions,
         model,
         job_deadline: *config.app.job_deadline,
@@ -204,6 +231,7 @@ async fn work(
         label_objects: config.web.label_objects,
         report_every: config.report_every(1),
         started,
+        evicted: member.evicted,
     };
     host.spawn("intake", app::run(edges, settings));
     Ok(exit_of(host.ended().await))

@@ -6,7 +6,7 @@ use super::retire::{Looking, Order};
 use super::{App, Edges, Settings, Tally};
 use crate::edge::host::Ending;
 use crate::edge::queue::{Delivery, MAX_WAIT};
-use crate::edge::{self};
+use crate::edge::{self, Kind};
 use bellows_core::message::WorkerState;
 use bellows_core::worker::{Delivered, Effect, End, Event, JobId, MOST_A_SLOT, Worker};
 use std::collections::BTreeMap;
@@ -15,12 +15,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// After a failed receive.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
 /// How long the terminate request in hand may take to be given back when the process ends.
 const LAST_ORDER: Duration = Duration::from_secs(2);
+/// An instance without work ends itself when its queue has not existed for so long.
+const QUEUE_GONE: Duration = Duration::from_mins(1);
 /// More than the state machine orders before the first is carried out.
 const ORDERS: usize = 8;
 
@@ -44,6 +47,8 @@ struct Intake {
     tally: Tally,
     done: mpsc::Sender<Done>,
     looking: Looks,
+    /// Since when every receive says that there is no such queue.
+    gone: Option<Instant>,
 }
 
 /// What steers the task that looks for terminate requests.
@@ -56,14 +61,15 @@ struct Looks {
 
 /// Runs the app tier until it is stopped or must end. The engine is warm already. Ends the host's process.
 pub async fn run(edges: Edges, settings: Settings) {
-    let app = App { edges: Arc::new(edges), settings: Arc::new(settings) };
+    let app = App::new(edges, settings);
     let boot = app.settings.started.elapsed();
     app.report(WorkerState::Ready, Tally::default(), 0, boot).await;
     // room for every job's end, and for what a poll brings beyond what was asked
     let (done, ended) = mpsc::channel(app.settings.sessions * MOST_A_SLOT + 16);
     let worker = Worker::new(app.settings.sessions);
     let (looking, told, over) = look(&app);
-    let mut intake = Intake { app, worker, jobs: BTreeMap::new(), next: 0, tally: Tally::default(), done, looking };
+    let (jobs, tally, gone) = (BTreeMap::new(), Tally::default(), None);
+    let mut intake = Intake { app, worker, jobs, next: 0, tally, done, looking, gone };
     let end = intake.serve(ended, told, boot).await;
     let Intake { app, tally, looking, .. } = intake;
     drop(looking);
@@ -93,10 +99,9 @@ impl Intake {
     async fn serve(&mut self, mut ended: mpsc::Receiver<Done>, mut told: mpsc::Receiver<Event>, boot: Duration) -> End {
         let stop = self.app.edges.host.stop.clone();
         let mut poll: Option<Poll> = None;
+        let (evicted, mut leaving) = (self.app.settings.evicted.clone(), false);
         let mut stopping = false;
-        let mut reports = tokio::time::interval(self.app.settings.report_every);
-        reports.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        reports.reset();
+        let mut reported = Instant::now();
         loop {
             self.keep_polling(&mut poll);
             let end = tokio::select! {
@@ -105,10 +110,18 @@ impl Intake {
                     stopping = true;
                     self.settle_poll(&mut poll).await.or_else(|| self.on(Event::Stop))
                 }
+                () = evicted.cancelled(), if !leaving => {
+                    leaving = true;
+                    self.on(Event::Evicted)
+                }
                 Some(done) = ended.recv() => self.finished(&done),
                 Some(event) = told.recv() => self.told(event),
                 received = receive(&mut poll), if poll.is_some() => self.received(received),
-                _ = reports.tick() => { self.app.report(WorkerState::Ready, self.tally, self.worker.in_hand(), boot).await; None }
+                () = tokio::time::sleep_until(reported + self.app.report_every()) => {
+                    reported = Instant::now();
+                    self.app.report(WorkerState::Ready, self.tally, self.worker.in_hand(), boot).await;
+                    None
+                }
             };
             if let Some(end) = end {
                 return end;
@@ -150,6 +163,7 @@ impl Intake {
     }
 
     fn received(&mut self, received: edge::Result<Vec<Delivery>>) -> Option<End> {
+        let lost = self.is_queue_lost(&received);
         let deliveries = received.unwrap_or_else(|e| {
             tracing::warn!(error = %e, "receiving failed");
             Vec::new()
@@ -158,7 +172,25 @@ impl Intake {
             self.looking.empty.notify_one();
         }
         let delivered = deliveries.into_iter().map(|delivery| self.take(delivery)).collect();
-        self.on(Event::Polled(delivered))
+        let end = self.on(Event::Polled(delivered));
+        if lost && end.is_none() { self.on(Event::Abandoned) } else { end }
+    }
+
+    /// Whether the queue has not existed for [`QUEUE_GONE`]. What says neither that it does nor that it does not leaves
+    /// the question open.
+    fn is_queue_lost(&mut self, received: &edge::Result<Vec<Delivery>>) -> bool {
+        match received {
+            Ok(_) => self.gone = None,
+            Err(e) if e.kind == Kind::NotFound => {
+                let since = *self.gone.get_or_insert_with(Instant::now);
+                if since.elapsed() >= QUEUE_GONE {
+                    tracing::warn!("the queue is gone: an instance without work ends");
+                    return true;
+                }
+            }
+            Err(_) => {}
+        }
+        false
     }
 
     /// What the task that looks for terminate requests has to tell.

@@ -57,7 +57,7 @@ impl Looking {
 
     async fn look_on(&mut self) -> Result<(), Over> {
         let mut looks = Looks::new(self.app.settings.report_every, self.app.now());
-        let mut leader: Option<Unrenewed> = None;
+        let mut leader = Unrenewed::new(self.app.now());
         let mut leader_due = Duration::ZERO;
         loop {
             let due = looks.due().saturating_sub(self.app.now());
@@ -74,17 +74,22 @@ impl Looking {
             if self.app.now() >= leader_due {
                 leader_due = self.app.now() + LEADER_EVERY;
                 self.see_leader(&mut leader).await?;
+                looks.follow(self.app.report_every(), self.app.now());
             }
         }
     }
 
-    /// Tells the worker when nobody has led the pool for long.
-    async fn see_leader(&self, leader: &mut Option<Unrenewed>) -> Result<(), Over> {
+    /// Takes in how often to report, and tells the worker when nobody has led the pool for long: a control object that
+    /// was never to be read is no renewed one.
+    async fn see_leader(&self, leader: &mut Unrenewed) -> Result<(), Over> {
         let now = self.app.now();
         if let Some(control) = self.app.control().await {
-            leader.get_or_insert_with(|| Unrenewed::new(now)).saw(&control, now);
+            leader.saw(&control, now);
+            if control.report_every_ms > 0 {
+                self.app.report_every_ms.store(control.report_every_ms, Ordering::Relaxed);
+            }
         }
-        if leader.as_ref().is_some_and(|leader| leader.ends(now)) {
+        if leader.ends(now) {
             tracing::warn!("nobody has led this pool for long: an instance without work ends");
             return self.tell(Event::Abandoned).await;
         }

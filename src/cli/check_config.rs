@@ -22,7 +22,7 @@ pub fn run(args: &CheckConfig) -> Exit {
     if args.defaults {
         return print(DEFAULTS);
     }
-    match Config::load(&args.config.sources()) {
+    match Config::load(&super::sources(&args.config)) {
         Ok(loaded) => {
             for warning in loaded.config.warnings() {
                 eprintln!("warning: {warning}");

@@ -2,10 +2,10 @@
 //! done, and wants a permit: pause, dry run and a lapsed lease stop them all alike.
 
 use super::lead::Lead;
-use crate::edge::Kind;
 use crate::edge::queue::Delivery;
+use crate::edge::{Error, Kind};
 use crate::metrics::{Action, LaunchFailure, Queue as Name};
-use bellows_core::control::{Intent, MAX_IDS, Permit, Settlement, Spec};
+use bellows_core::control::{Intent, MAX_IDS, Permit, Settlement};
 use bellows_core::ledger::Happened;
 use bellows_core::message::{self, Nonce, TerminateRequest};
 use bellows_core::pool::{Deadlines, InstanceId, LaunchToken};
@@ -34,8 +34,15 @@ impl Lead {
         }
         done.request = self.ask(&permit, decision.act.request).await;
         for ids in decision.launch_after(done.cancel).chunks(MAX_IDS) {
+            let spec = match self.cx.edges.fleet.plan(ids, self.leader.epoch()).await {
+                Ok(spec) => spec,
+                Err(e) => {
+                    self.refused_launch(&e);
+                    break;
+                }
+            };
             let token = LaunchToken(self.cx.edges.host.entropy.uuid());
-            if let Err(e) = self.leader.intend(&permit, token, ids, Spec::default()) {
+            if let Err(e) = self.leader.intend(&permit, token, ids, spec) {
                 tracing::error!(error = %e, "a launch that was decided cannot be intended");
             }
         }
@@ -133,22 +140,37 @@ impl Lead {
     }
 
     async fn launch_one(&mut self, intent: &Intent) -> u32 {
-        let (named, failure) = match self.cx.edges.fleet.launch(intent).await {
-            Ok(named) => (named, None),
-            Err(e) if e.kind == Kind::Timeout => {
+        // an earlier call, ours or a predecessor's, may have launched it
+        let again = intent.epoch < self.leader.epoch() || self.unsure.contains(&intent.token);
+        let outcome = self.cx.edges.fleet.launch(intent).await;
+        let settlement = match &outcome {
+            Ok(named) => Settlement::Answered(named.clone()),
+            Err(e) if is_no_answer(e.kind, again) => {
+                self.unsure.insert(intent.token);
                 self.failed_launch(LaunchFailure::Timeout);
                 tracing::warn!(error = %e, "a launch may have happened: it is repeated unchanged");
                 return 0;
             }
-            Err(e) => (Vec::new(), Some(e)),
+            // it would have been answered with what it launched before
+            Err(e) if !again || e.kind == Kind::Full => Settlement::Answered(Vec::new()),
+            // a refusal of this call says nothing of the one before: a list has the time of grace to show what that did
+            Err(_) => Settlement::Listed(Vec::new()),
         };
-        let launched = named.len() as u32;
-        self.leader.settle(intent.token, &Settlement::Answered(named), &mut self.roster, self.cx.now());
-        if let Some(e) = failure {
-            self.failed_launch(LaunchFailure::Spawn);
-            self.happened(Happened::LaunchFailed { detail: e.to_string() });
+        self.unsure.remove(&intent.token);
+        self.leader.settle(intent.token, &settlement, &mut self.roster, self.cx.now());
+        match outcome {
+            Ok(named) => named.len() as u32,
+            Err(e) => {
+                self.refused_launch(&e);
+                0
+            }
         }
-        launched
+    }
+
+    /// A launch, or the plan for one, was refused: the next one waits.
+    fn refused_launch(&mut self, e: &Error) {
+        self.failed_launch(e.code.as_deref().map_or(LaunchFailure::Spawn, LaunchFailure::of_code));
+        self.happened(Happened::LaunchFailed { detail: e.to_string() });
     }
 
     /// Ends whoever has confirmed, never became ready, or is hung.
@@ -169,4 +191,10 @@ impl Lead {
             self.happened(Happened::Ended { instance_id, cause });
         }
     }
+}
+
+/// Whether a failed call leaves open what became of a launch; `again`: it was called before, with an outcome that is not
+/// known, and a call that was not let in says nothing of that.
+fn is_no_answer(kind: Kind, again: bool) -> bool {
+    kind == Kind::Timeout || again && matches!(kind, Kind::Throttled | Kind::Unavailable)
 }

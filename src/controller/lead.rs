@@ -6,9 +6,10 @@ use crate::metrics::Loop;
 use bellows_core::control::{Leader, Standing};
 use bellows_core::estimate::Meter;
 use bellows_core::ledger::Happened;
-use bellows_core::pool::{Backoff, Roster};
+use bellows_core::pool::{Backoff, LaunchToken, Roster};
 use bellows_core::retire::Requests;
 use bellows_core::scale::{Counters, Decision, Memory, Observation, decide};
+use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -29,6 +30,8 @@ pub(super) struct Lead {
     pub(super) meter: Meter,
     memory: Memory,
     pub(super) backoff: Backoff,
+    /// Launches of which a call may have happened that nobody heard the outcome of.
+    pub(super) unsure: BTreeSet<LaunchToken>,
     /// No launch before this.
     pub(super) not_before: Duration,
     /// As they were last read, and when.
@@ -55,6 +58,7 @@ impl Lead {
             meter: Meter::new(settings.priors, &leader.control().estimates, settings.policy.counter_lag),
             memory: Memory::default(),
             backoff: Backoff::default(),
+            unsure: BTreeSet::new(),
             not_before: Duration::ZERO,
             counters: None,
             list_failed: false,

@@ -88,6 +88,7 @@ impl Lead {
         for intent in open {
             if let Some(settlement) = self.settled(&intent, &listed) {
                 self.leader.settle(intent.token, &settlement, &mut self.roster, now);
+                self.unsure.remove(&intent.token);
             }
         }
     }

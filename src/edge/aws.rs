@@ -12,6 +12,7 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig};
 use aws_credential_types::provider::error::CredentialsError;
 use aws_smithy_http_client::tls;
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
@@ -88,10 +89,8 @@ impl Clients {
 
 /// What the SDK is told before it looks for the rest.
 pub fn loader(settings: &Settings) -> ConfigLoader {
-    let tls = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
-    let http = aws_smithy_http_client::Builder::new().pool_idle_timeout(IDLE).tls_provider(tls).build_https();
     let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
-        .http_client(http)
+        .http_client(http())
         .retry_config(RetryConfig::standard().with_max_attempts(TRIES).with_max_backoff(LONGEST_PAUSE))
         .timeout_config(timeouts(ANSWER, DEADLINE));
     if let Some(region) = &settings.region {
@@ -101,6 +100,12 @@ pub fn loader(settings: &Settings) -> ConfigLoader {
         loader = loader.endpoint_url(endpoint);
     }
     loader
+}
+
+/// Connections, which clients share that are given clones of it.
+pub fn http() -> SharedHttpClient {
+    let tls = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
+    aws_smithy_http_client::Builder::new().pool_idle_timeout(IDLE).tls_provider(tls).build_https()
 }
 
 fn s3(sdk: &SdkConfig, settings: &Settings) -> aws_sdk_s3::Client {
@@ -137,7 +142,8 @@ pub fn error<E>(operation: &'static str, what: &str, error: SdkError<E, HttpResp
 where
     E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
 {
-    Error::new(kind(&error), operation, format!("{what}: {}", in_words(&error))).caused_by(error)
+    let (code, detail) = (error.code().map(str::to_owned), format!("{what}: {}", in_words(&error)));
+    Error { code, ..Error::new(kind(&error), operation, detail).caused_by(error) }
 }
 
 /// Code and message where the service gave them, else whatever the causes say, in one line.

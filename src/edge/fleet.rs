@@ -1,11 +1,14 @@
 //! Fleets: what launches, lists and ends the pool's instances.
 
+#[cfg(feature = "aws")]
+pub mod aws;
 pub mod local;
 pub mod memory;
 
 use super::Result;
-use bellows_core::control::Intent;
-use bellows_core::pool::{Instance, InstanceId, Named};
+use bellows_core::control::{Intent, Spec};
+use bellows_core::message::Epoch;
+use bellows_core::pool::{AppTierId, Instance, InstanceId, Named};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -33,6 +36,8 @@ pub(crate) trait Api {
 #[derive(Clone, Debug)]
 pub enum Fleet {
     Local(local::Fleet),
+    #[cfg(feature = "aws")]
+    Aws(aws::Fleet),
     Memory(memory::Fleet),
 }
 
@@ -40,6 +45,9 @@ macro_rules! dispatch {
     ($self:ident.$call:ident($($argument:expr),*)) => {
         match $self {
             Fleet::Local(fleet) => Api::$call(fleet, $($argument),*).await,
+            #[cfg(feature = "aws")]
+            // large as futures of the SDK are: they are not for the stack of whoever calls
+            Fleet::Aws(fleet) => Box::pin(Api::$call(fleet, $($argument),*)).await,
             Fleet::Memory(fleet) => {
                 fleet.wire.carry(concat!("fleet.", stringify!($call)), Api::$call(fleet, $($argument),*)).await
             }
@@ -48,6 +56,21 @@ macro_rules! dispatch {
 }
 
 impl Fleet {
+    /// With what a launch of these ids is to be called now; launches nothing. `Full`: as far as is known there is no
+    /// capacity anywhere.
+    #[cfg_attr(not(feature = "aws"), expect(clippy::unused_async, reason = "only EC2 has to be asked"))]
+    pub async fn plan(&self, ids: &[AppTierId], epoch: Epoch) -> Result<Spec> {
+        match self {
+            #[cfg(feature = "aws")]
+            Fleet::Aws(fleet) => Box::pin(fleet.plan(ids, epoch)).await,
+            // there is one way only
+            _ => {
+                let _ = (ids, epoch);
+                Ok(Spec::default())
+            }
+        }
+    }
+
     /// Launches an instance for each id of the intent, as far as it can. `Timeout`: it may have happened.
     pub async fn launch(&self, intent: &Intent) -> Result<Vec<Named>> {
         dispatch!(self.launch(intent))
@@ -67,6 +90,8 @@ impl Fleet {
     pub async fn release(&self, limit: Duration) {
         match self {
             Fleet::Local(fleet) => Api::release(fleet, limit).await,
+            #[cfg(feature = "aws")]
+            Fleet::Aws(fleet) => Api::release(fleet, limit).await,
             Fleet::Memory(fleet) => Api::release(fleet, limit).await,
         }
     }
@@ -75,6 +100,8 @@ impl Fleet {
     pub fn changed(&self) -> Arc<Notify> {
         match self {
             Fleet::Local(fleet) => fleet.changed(),
+            #[cfg(feature = "aws")]
+            Fleet::Aws(fleet) => fleet.changed(),
             Fleet::Memory(fleet) => fleet.changed(),
         }
     }

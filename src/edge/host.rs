@@ -18,6 +18,8 @@ use uuid::Uuid;
 #[derive(Clone, Debug)]
 pub enum Clock {
     System,
+    /// The same, set wrong by so much: in tests, of one tier beside another.
+    Ahead(Duration),
     /// Starts at the given instant and follows tokio's (paused) clock.
     Virtual {
         start: Timestamp,
@@ -40,6 +42,7 @@ impl Clock {
             Clock::System => {
                 Timestamp(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64)
             }
+            Clock::Ahead(by) => Clock::System.now().plus(*by),
             Clock::Virtual { start, origin } => start.plus(origin.elapsed()),
             Clock::Manual(shown) => Timestamp(shown.load(Ordering::SeqCst)),
         }
@@ -88,7 +91,9 @@ impl Entropy {
 
     /// A fraction in `0.0..1.0`, for jitter.
     pub fn fraction(&self) -> f64 {
-        (self.uuid().as_u128() as u64 >> 12) as f64 / (1u64 << 52) as f64
+        // the first two bits of this half are the same in every UUID: its variant
+        let random = (self.uuid().as_u128() as u64) << 2;
+        (random >> 12) as f64 / (1u64 << 52) as f64
     }
 }
 
@@ -191,5 +196,19 @@ impl Host {
     pub async fn drain(&self, limit: Duration) -> bool {
         self.tasks.close();
         tokio::time::timeout(limit, self.tasks.wait()).await.is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fractions_are_spread_over_the_whole_of_zero_to_one() {
+        for entropy in [Entropy::System, Entropy::seeded(7)] {
+            let mut tenths = [0; 10];
+            (0..10_000).for_each(|_| tenths[(entropy.fraction() * 10.0) as usize] += 1);
+            assert!(tenths.iter().all(|count| (800..1200).contains(count)), "{tenths:?}");
+        }
     }
 }

@@ -14,16 +14,31 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
 
 /// The app-tier processes that run, by instance.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Machines {
     hosts: Arc<Mutex<BTreeMap<InstanceId, Host>>>,
+    /// What reaches each of them from outside its edges.
+    workers: Arc<Mutex<BTreeMap<InstanceId, Worker>>>,
     /// So many of the next launches never become ready.
     pub(super) duds: Arc<AtomicU32>,
 }
 
+/// An app-tier process as those see it who disturb it.
+#[derive(Clone, Debug)]
+pub(super) struct Worker {
+    pub(super) line: Arc<Line>,
+    pub(super) evicted: CancellationToken,
+}
+
 impl Machines {
+    /// One that has started; none: it boots, or never will.
+    pub(super) fn worker(&self, id: &InstanceId) -> Option<Worker> {
+        self.workers.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    }
+
     fn hosts(&self) -> MutexGuard<'_, BTreeMap<InstanceId, Host>> {
         self.hosts.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -104,7 +119,11 @@ impl World {
     }
 
     fn start_worker(&self, named: &Named, host: &Host) {
-        let wire = Line::new(host.clone(), Vec::new()).wire();
+        let (line, evicted) = (Line::new(host.clone(), Vec::new()), CancellationToken::new());
+        let wire = line.wire();
+        let worker = Worker { line, evicted: evicted.clone() };
+        let mut workers = self.machines.workers.lock().unwrap_or_else(PoisonError::into_inner);
+        workers.insert(named.instance_id.clone(), worker);
         let (engine, work) = Engine::channel(1);
         host.spawn("engine", classify(work, self.settings.service));
         let edges = app::Edges {
@@ -131,6 +150,7 @@ impl World {
             label_objects: false,
             report_every: self.settings.report_every,
             started: Instant::now(),
+            evicted,
         };
         host.spawn("app", app::run(edges, settings));
     }

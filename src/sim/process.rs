@@ -44,6 +44,11 @@ impl Line {
         Wire::new(Arc::<Line>::clone(self))
     }
 
+    /// From now on every call of this name fails without effect; none: that is over.
+    pub(super) fn fail(&self, failing: Option<(&'static str, Kind)>) {
+        *self.failing.lock().unwrap_or_else(PoisonError::into_inner) = failing;
+    }
+
     fn fault(&self, operation: &'static str, leg: Leg) -> Option<Fault> {
         let point = self.passed.fetch_add(1, Ordering::Relaxed);
         self.log.lock().unwrap_or_else(PoisonError::into_inner).push((operation, leg));
@@ -96,12 +101,12 @@ impl Controller {
 
     /// From now on every call of this name fails without effect.
     pub fn fail(&self, operation: &'static str, kind: Kind) {
-        *self.line.failing.lock().unwrap_or_else(PoisonError::into_inner) = Some((operation, kind));
+        self.line.fail(Some((operation, kind)));
     }
 
     /// That is over.
     pub fn heal(&self) {
-        *self.line.failing.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.line.fail(None);
     }
 
     /// SIGTERM.

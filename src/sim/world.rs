@@ -181,6 +181,16 @@ impl World {
         self.machines.hang(id)
     }
 
+    /// A machine is told that it will be taken away (a spot notice). False where no worker runs on it.
+    pub fn evict_worker(&self, id: &InstanceId) -> bool {
+        self.machines.worker(id).inspect(|worker| worker.evicted.cancel()).is_some()
+    }
+
+    /// From now on every call of this name by this worker fails without effect. False where none runs.
+    pub fn fail_worker(&self, id: &InstanceId, operation: &'static str, kind: edge::Kind) -> bool {
+        self.machines.worker(id).inspect(|worker| worker.line.fail(Some((operation, kind)))).is_some()
+    }
+
     /// So many of the next launches never become ready.
     pub fn next_are_duds(&self, count: u32) {
         self.machines.duds.store(count, Ordering::Relaxed);

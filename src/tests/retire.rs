@@ -5,6 +5,7 @@ use bellows::edge::bucket::{self, Bucket};
 use bellows::edge::engine::{Engine, Labelled, Receiver};
 use bellows::edge::host::{Clock, Ending, Entropy, Host};
 use bellows::edge::queue::{self, Depth, Queue};
+use bellows::edge::wire::Wire;
 use bellows_core::answer::{Model, Prediction};
 use bellows_core::control::{Claim, Control, Pause, TTL};
 use bellows_core::key::{self, RequestId};
@@ -16,6 +17,8 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
+
+mod alone;
 
 const NONCE: Nonce = Nonce(Uuid::from_u128(7));
 
@@ -31,19 +34,26 @@ struct World {
 
 /// A worker of one slot at work, in virtual time.
 fn world() -> World {
+    world_over(Wire::default(), CancellationToken::new())
+}
+
+/// The same, with a way to its queue of work on which something can happen.
+fn world_over(way: Wire, evicted: CancellationToken) -> World {
     let host = Host::new(Clock::virtual_from(Timestamp(1_000_000)), Entropy::seeded(1));
     let store = queue::memory::Store::new(host.clock.clone());
-    let queue = |name: &str| {
+    let open = |name: &str| {
         let (visibility, retention) = (Duration::from_secs(30), Duration::from_hours(96));
         let settings = queue::Settings { name: name.into(), visibility, retention, dead_letters: None };
-        Queue::Memory(store.queue(settings).unwrap())
+        store.queue(settings).unwrap()
     };
+    let queue = |name: &str| Queue::Memory(open(name));
+    let work = open("requests");
     let bucket = || Bucket::Memory(bucket::memory::Bucket::new(host.clock.clone()));
     let (handle, engine) = Engine::channel(1);
-    let (requests, terminate, notices) = (queue("requests"), queue("terminate"), queue("notices"));
+    let (requests, terminate, notices) = (Queue::Memory(work.clone()), queue("terminate"), queue("notices"));
     let (input, output) = (bucket(), bucket());
     let edges = Edges {
-        requests: requests.clone(),
+        requests: Queue::Memory(work.over(way)),
         dead: queue("dead"),
         responses: queue("responses"),
         terminate_requests: terminate.clone(),
@@ -53,7 +63,7 @@ fn world() -> World {
         engine: handle,
         host: host.clone(),
     };
-    host.spawn("worker", run(edges, settings()));
+    host.spawn("worker", run(edges, Settings { evicted, ..settings() }));
     World { host, requests, terminate, notices, input, output, engine }
 }
 
@@ -70,6 +80,7 @@ fn settings() -> Settings {
         label_objects: false,
         report_every: Duration::from_secs(5),
         started: Instant::now(),
+        evicted: CancellationToken::new(),
     }
 }
 

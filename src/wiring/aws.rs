@@ -1,15 +1,20 @@
 //! AWS: queues on SQS, objects on S3, instances of EC2, all of them made by somebody else (terraform/).
 
-use super::{Ended, Leading, Listeners, Stores, WebTier, controller_settings, identity, work};
+mod instance;
+
+pub(super) use instance::user_data;
+
+use super::{Ended, Leading, Listeners, Stores, WebTier, controller_settings, this_host, work};
 use crate::config::{Config, Pull, Text};
 use crate::edge::aws::{Clients, Settings};
 use crate::edge::bucket::{self, Bucket};
-use crate::edge::fleet::Fleet;
+use crate::edge::fleet::{self, Fleet};
 use crate::edge::host::Host;
 use crate::edge::queue::{self, Queue};
 use crate::metrics::Metrics;
 use crate::model::PullPolicy;
 use crate::status::Status;
+use bellows_core::pool::Place;
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,10 +62,10 @@ fn stores(config: &Config, clients: &Clients, host: &Host) -> Stores {
 /// The web tier with its controller. No disk is ours to watch, and no model is needed; the buckets' lifecycle rules
 /// delete what came of age.
 pub(super) async fn web(config: &Config) -> Ended {
-    let host = Host::system();
+    let host = this_host();
     let clients = clients(config).await?;
-    let owner = owner(config)?;
-    let fleet = fleet(config, &clients, &host)?;
+    let owner = instance::owner(config, &host).await?;
+    let fleet = fleet(config, &clients, &host);
     let listeners = Listeners::bind(config).await?;
     let leading =
         Leading { owner, entitled: false, unlisted_grace: UNLISTED_GRACE, cancel_wait: CANCEL_WAIT, deletes: false };
@@ -72,11 +77,12 @@ pub(super) async fn web(config: &Config) -> Ended {
 
 /// One instance of the app tier.
 pub(super) async fn app(config: &Config, started: Instant) -> Ended {
-    let identity = identity(config).ok_or("app.app_tier_id and app.instance_id are not set")?;
+    let host = this_host();
+    let member = instance::member(config, &host).await?;
     let clients = clients(config).await?;
     let pull = if config.model.pull == Pull::Never { PullPolicy::Never } else { PullPolicy::Missing };
     let stores = async |host: &Host| Ok(stores(config, &clients, host));
-    work(config, Host::system(), identity, pull, started, stores).await
+    work(config, host, member, pull, started, stores).await
 }
 
 pub(super) async fn output_bucket(config: &Config) -> Result<Bucket, Box<dyn Error>> {
@@ -89,12 +95,15 @@ pub(super) async fn foreign_bucket(name: &str) -> Result<Bucket, Box<dyn Error>>
     Ok(Bucket::Aws(bucket::aws::Bucket::open(&clients, name, LARGEST_FOREIGN)))
 }
 
-/// Our name in the control object: one daemon an instance, so whoever finds its own takes over at once.
-fn owner(config: &Config) -> Result<String, Box<dyn Error>> {
-    Ok(config.app.instance_id.get().ok_or("app.instance_id is not set")?.to_owned())
-}
-
 /// The pool's instances.
-fn fleet(_config: &Config, _clients: &Clients, _host: &Host) -> Result<Fleet, Box<dyn Error>> {
-    Err("backend = \"aws\": this build cannot launch instances yet".into())
+fn fleet(config: &Config, clients: &Clients, host: &Host) -> Fleet {
+    let aws = &config.aws;
+    let texts = |given: &[Text]| given.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let settings = fleet::aws::Settings {
+        pool: config.pool.name.to_string(),
+        template: aws.launch_template.get().unwrap_or_default().to_owned(),
+        version: aws.launch_template_version.get().unwrap_or("$Default").to_owned(),
+        places: Place::all(&texts(&aws.instance_types), &texts(&aws.subnets), aws.spot, aws.spot_fallback),
+    };
+    Fleet::Aws(fleet::aws::Fleet::open(clients, settings, host))
 }

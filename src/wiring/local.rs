@@ -1,7 +1,8 @@
 //! One machine: queues in SQLite files, objects in folders, workers in child processes, all below the state folder.
 
 use super::{
-    Ended, GRACE, Leading, Listeners, RESPONSES, Stores, WebTier, controller_settings, identity, model_settings, work,
+    Ended, GRACE, Leading, Listeners, Member, RESPONSES, Stores, WebTier, controller_settings, identity,
+    model_settings, this_host, work,
 };
 use crate::config::{Config, ConfigArgs, Pull};
 use crate::edge::bucket::{self, Bucket};
@@ -65,7 +66,7 @@ impl Local {
 
 /// The local system: web tier and controller here, app tier in child processes.
 pub(super) async fn web(config: &Config, args: &ConfigArgs) -> Ended {
-    let host = Host::system();
+    let host = this_host();
     let _lock = own_state(config)?;
     let listeners = Listeners::bind(config).await?;
     println!("state   {}", config.state_dir().display());
@@ -92,7 +93,7 @@ pub(super) async fn web(config: &Config, args: &ConfigArgs) -> Ended {
 
 /// One app-tier process, a child of the web tier.
 pub(super) async fn app(config: &Config, started: Instant) -> Ended {
-    let host = Host::system();
+    let host = this_host();
     let identity = identity(config).ok_or(
         "role = \"app\" on one machine: the web tier starts its app processes itself; \
         expected role = \"web\" (or app.app_tier_id and app.instance_id, as the web tier passes them)",
@@ -101,7 +102,9 @@ pub(super) async fn app(config: &Config, started: Instant) -> Ended {
     fleet::local::watch_parent(&host)?;
     // the web tier has fetched the model
     let stores = async |_: &Host| Ok(Local::open(config)?.stores);
-    work(config, host, identity, PullPolicy::Never, started, stores).await
+    // nobody takes this machine away from its own processes
+    let member = Member { identity, evicted: CancellationToken::new() };
+    work(config, host, member, PullPolicy::Never, started, stores).await
 }
 
 /// The folder of results, where there is one.

@@ -15,6 +15,10 @@ pub(super) async fn app(_: &Config, _: Instant) -> Ended {
     Err(NO_AWS.into())
 }
 
+pub(super) async fn user_data(_: bool) -> Result<Option<String>, Box<dyn Error>> {
+    Ok(None)
+}
+
 pub(super) async fn output_bucket(_: &Config) -> Result<Bucket, Box<dyn Error>> {
     Err(NO_AWS.into())
 }

@@ -4,6 +4,7 @@ mod backoff;
 mod live;
 mod member;
 mod roster;
+pub mod tag;
 #[cfg(test)]
 mod tests;
 

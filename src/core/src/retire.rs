@@ -63,6 +63,13 @@ impl Looks {
         self.next
     }
 
+    /// The leader says how often workers report. Shortens a wait that is under way, and does not lengthen it.
+    pub fn follow(&mut self, report_every: Duration, now: Duration) {
+        let looks = Looks::new(report_every, now);
+        self.every = looks.every;
+        self.next = self.next.min(looks.next);
+    }
+
     /// A receive waited its full time and brought nothing.
     pub fn empty_receive(&mut self, now: Duration) {
         self.next = self.next.min(now);

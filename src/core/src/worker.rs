@@ -43,8 +43,12 @@ pub enum Event {
     Confirmed { sent: bool },
     /// The deletion of the request in hand was tried, as [`Effect::DeleteRequest`] asked.
     RequestDeleted,
-    /// Nobody leads the pool any more ([`crate::retire::Unrenewed`]). An instance with work in hand stays.
+    /// Nobody leads the pool any more ([`crate::retire::Unrenewed`]), or its queue is gone. An instance with work in hand
+    /// stays.
     Abandoned,
+    /// This machine is to be taken away, in less time than a message may wait for: what is worked on is finished, all else
+    /// is given back at once.
+    Evicted,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +84,8 @@ enum Phase {
     Draining,
     /// Nobody leads: as draining, and the instance goes.
     Leaving,
+    /// The machine is taken away: as leaving, and nothing more is begun.
+    Evicted,
     /// Ending because of an overdue job: only what is past the engine is waited for.
     Stuck,
 }
@@ -208,6 +214,7 @@ impl Worker {
             Event::Stop => self.stop(Phase::Draining),
             Event::Abandoned if self.phase == Phase::Serving && self.in_hand() == 0 => self.stop(Phase::Leaving),
             Event::Abandoned => Vec::new(),
+            Event::Evicted => self.evicted(),
             Event::Asked(_) | Event::JudgedAgain(_) | Event::RequestLost => self.judged(&event),
             Event::Confirmed { .. } | Event::RequestDeleted => self.left(&event),
         }
@@ -215,7 +222,7 @@ impl Worker {
 
     fn received(&mut self, delivered: Delivered) -> Option<Effect> {
         let Delivered { job, redelivered } = delivered;
-        if self.phase == Phase::Stuck {
+        if matches!(self.phase, Phase::Stuck | Phase::Evicted) {
             self.running.insert(job, redelivered);
             return Some(Effect::GiveBack(job));
         }
@@ -243,6 +250,19 @@ impl Worker {
         effects
     }
 
+    /// Every way to an end but a process that is stuck already is cut short.
+    fn evicted(&mut self) -> Vec<Effect> {
+        if self.phase == Phase::Stuck {
+            return Vec::new();
+        }
+        let waiting: Vec<JobId> = self.held.drain(..).collect();
+        // waited for as the running ones are, until they are reported over
+        self.running.extend(waiting.iter().map(|job| (*job, true)));
+        let mut effects: Vec<Effect> = waiting.into_iter().map(Effect::GiveBack).collect();
+        effects.extend(self.stop(Phase::Evicted));
+        effects
+    }
+
     fn stop(&mut self, into: Phase) -> Vec<Effect> {
         let mut effects = Vec::new();
         match self.phase {
@@ -251,7 +271,9 @@ impl Worker {
                 self.phase = into;
             }
             Phase::Serving | Phase::Leaving => self.phase = into,
-            Phase::Retiring(_) | Phase::Draining | Phase::Stuck => {}
+            Phase::Draining if into == Phase::Evicted => self.phase = into,
+            // on its last steps, which take no time, or on its way already
+            Phase::Retiring(_) | Phase::Draining | Phase::Evicted | Phase::Stuck => {}
         }
         effects.extend(self.next());
         effects
@@ -321,7 +343,7 @@ impl Worker {
             }
             Phase::Serving | Phase::Retiring(_) => Vec::new(),
             Phase::Draining => vec![Effect::End(End::Drained)],
-            Phase::Leaving => vec![Effect::End(End::Retired)],
+            Phase::Leaving | Phase::Evicted => vec![Effect::End(End::Retired)],
             Phase::Stuck => vec![Effect::End(End::Stuck)],
         }
     }

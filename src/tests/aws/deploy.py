@@ -30,16 +30,12 @@ TOKEN = "kim:sha256:e799ff4ec45f4735e800019128421ad380c093974b24ee9a124f1ed9768d
 
 
 class Deployment:
-    """A copy of terraform/ with a state of its own."""
+    """A copy of terraform/ with a state of its own; one that is there is gone on with."""
 
     def __init__(self, folder, url, name, **variables):
         self.name, self.folder = name, folder / name
-        ignored = shutil.ignore_patterns(".terraform*", "*.tfstate*", "tests", "*.log")
-        shutil.copytree(ROOT / "terraform", self.folder, ignore=ignored)
-        variables = {"name": name, "client_cidrs": ["203.0.113.0/24"], "tokens": [TOKEN], **variables}
-        (self.folder / "test.auto.tfvars.json").write_text(json.dumps(variables))
-        # after values.auto.tfvars, of which it takes the place
-        (self.folder / "values.auto.tfvars").unlink()
+        if not self.folder.exists():
+            self.copy(variables)
         cli = subprocess.run([ROOT / ".ci/terraform-cli"], check=True, capture_output=True, text=True).stdout.strip()
         self.environment = {
             **{key: value for key, value in os.environ.items() if key != "AWS_CA_BUNDLE" and not key.startswith("TF_VAR_")},
@@ -49,6 +45,14 @@ class Deployment:
             "AWS_EC2_METADATA_DISABLED": "true",
             **({"TF_CLI_CONFIG_FILE": cli} if cli else {}),
         }
+
+    def copy(self, variables):
+        ignored = shutil.ignore_patterns(".terraform*", "*.tfstate*", "tests", "*.log")
+        shutil.copytree(ROOT / "terraform", self.folder, ignore=ignored)
+        variables = {"name": self.name, "client_cidrs": ["203.0.113.0/24"], "tokens": [TOKEN], **variables}
+        (self.folder / "test.auto.tfvars.json").write_text(json.dumps(variables))
+        # after values.auto.tfvars, of which it takes the place
+        (self.folder / "values.auto.tfvars").unlink()
 
     def run(self, *arguments):
         return subprocess.run(
@@ -191,4 +195,5 @@ def main():
         process.wait()
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -11,8 +11,8 @@ const NOT_TO_BE_HAD: i32 = 75;
 /// says what it shows, and can be run by itself.
 #[test]
 fn end_to_end_terraform() {
-    if let Err(e) = Command::new("terraform").arg("version").stdin(Stdio::null()).output() {
-        return skip(&format!("terraform is not here: {e}"));
+    if !is_here() {
+        return;
     }
     let python = match venv("moto", "src/tests/aws/requirements.txt") {
         Ok(python) => python,
@@ -25,6 +25,12 @@ fn end_to_end_terraform() {
         return skip("terraform has no AWS provider");
     }
     assert!(status.success(), "{deploy:?}: {status}");
+}
+
+/// Whether terraform is on the path; where not, what needs it is skipped.
+pub fn is_here() -> bool {
+    let version = Command::new("terraform").arg("version").stdin(Stdio::null()).output();
+    version.inspect_err(|e| skip(&format!("terraform is not here: {e}"))).is_ok()
 }
 
 fn skip(why: &str) {

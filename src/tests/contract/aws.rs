@@ -211,6 +211,8 @@ fn a_receive_that_nobody_waits_for_gives_back_what_it_brings() {
         let abandoned = tokio::time::timeout(Duration::from_millis(300), queue.receive(1, VISIBILITY, &never));
         assert!(abandoned.await.is_err());
         queue.send("m".into()).await.unwrap();
+        // else this poll and the abandoned one would race for it
+        tokio::time::sleep(Duration::from_secs(1)).await;
         let begun = Instant::now();
         let got = queue.receive(1, Duration::from_secs(15), &never).await.unwrap();
         assert_eq!(got[0].receive_count, 2, "the abandoned poll had it");

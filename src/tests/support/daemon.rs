@@ -62,7 +62,7 @@ impl Options {
 
     /// Starts and waits until it listens.
     pub fn start(&self) -> Daemon {
-        self.watch(self.command().spawn().unwrap())
+        watch(self.command().spawn().unwrap(), &self.state)
     }
 
     /// The same, after what a shell does first (`ulimit`).
@@ -71,23 +71,7 @@ impl Options {
         let mut command = Command::new("sh");
         command.arg("-c").arg(format!("{first}; exec \"$0\" \"$@\"")).arg(plain.get_program()).args(plain.get_args());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        self.watch(command.spawn().unwrap())
-    }
-
-    fn watch(&self, mut child: Child) -> Daemon {
-        let output = Printed::default();
-        collect(child.stdout.take().unwrap(), output.clone());
-        collect(child.stderr.take().unwrap(), output.clone());
-        let mut daemon =
-            Daemon { child, state: self.state.clone(), url: String::new(), metrics: String::new(), output };
-        eventually("the daemon says where it listens", Duration::from_secs(20), || {
-            assert!(daemon.child.try_wait().unwrap().is_none(), "it ended: {}", daemon.printed());
-            daemon.printed().contains("metrics http")
-        });
-        let url = daemon.word_after("bellows listens on ");
-        url.trim_end_matches('/').clone_into(&mut daemon.url);
-        daemon.metrics = daemon.word_after("metrics ");
-        daemon
+        watch(command.spawn().unwrap(), &self.state)
     }
 
     /// Starts and waits until it takes uploads.
@@ -106,6 +90,22 @@ impl Options {
         daemon.wait_warm(workers);
         daemon
     }
+}
+
+/// A daemon with piped streams, once it listens; `state` is among the arguments of all its processes.
+pub fn watch(mut child: Child, state: &Path) -> Daemon {
+    let output = Printed::default();
+    collect(child.stdout.take().unwrap(), output.clone());
+    collect(child.stderr.take().unwrap(), output.clone());
+    let mut daemon = Daemon { child, state: state.to_owned(), url: String::new(), metrics: String::new(), output };
+    eventually("the daemon says where it listens", Duration::from_secs(20), || {
+        assert!(daemon.child.try_wait().unwrap().is_none(), "it ended: {}", daemon.printed());
+        daemon.printed().contains("metrics http")
+    });
+    let url = daemon.word_after("bellows listens on ");
+    url.trim_end_matches('/').clone_into(&mut daemon.url);
+    daemon.metrics = daemon.word_after("metrics ");
+    daemon
 }
 
 fn collect(stream: impl std::io::Read + Send + 'static, output: Printed) {

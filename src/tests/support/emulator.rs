@@ -52,7 +52,20 @@ pub struct Place {
 impl Place {
     /// Only where the emulator [`is_here`].
     pub fn new() -> Place {
-        let emulator = EMULATOR.as_ref().unwrap();
+        Place::of(EMULATOR.as_ref().unwrap())
+    }
+
+    /// In an account that nobody else uses, which is gone with this process. Only where the emulator [`is_here`].
+    pub fn alone() -> Place {
+        Place::of(Box::leak(Box::new(start().unwrap())))
+    }
+
+    /// Where the account itself is, as other tools see it: without this place's clock and faults.
+    pub fn account(&self) -> &str {
+        self.endpoint.rsplit_once('/').unwrap().0
+    }
+
+    fn of(emulator: &Emulator) -> Place {
         let name = format!("place-{}", uuid::Uuid::new_v4().simple());
         let endpoint = format!("http://127.0.0.1:{}/{name}", emulator.port);
         let clients = clients(&endpoint);

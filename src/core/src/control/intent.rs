@@ -34,6 +34,9 @@ pub struct Spec {
     /// A launch token counts within one zone, and a subnet lies in one.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub subnet: String,
+    /// From spare capacity that may be taken away again, and costs less.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub spot: bool,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tags: BTreeMap<String, String>,
 }

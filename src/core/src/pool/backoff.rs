@@ -26,11 +26,33 @@ impl Backoff {
     }
 }
 
-/// Where a launch may go: a machine type in a zone.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// Where a launch may go: a machine type in a zone, on one of its markets. Empty: the launch template says it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     pub instance_type: String,
-    pub zone: String,
+    /// A subnet, which lies in one zone.
+    pub subnet: String,
+    pub spot: bool,
+}
+
+impl Place {
+    /// All places in order of preference: spot before on-demand, where both may be had, and of each the types in their
+    /// order in every subnet.
+    pub fn all(instance_types: &[String], subnets: &[String], spot: bool, fallback: bool) -> Vec<Place> {
+        let or_templates = |given: &[String]| if given.is_empty() { vec![String::new()] } else { given.to_vec() };
+        let (types, subnets) = (or_templates(instance_types), or_templates(subnets));
+        let markets: &[bool] = match (spot, fallback) {
+            (false, _) => &[false],
+            (true, false) => &[true],
+            (true, true) => &[true, false],
+        };
+        let pairs = types.iter().flat_map(|one| subnets.iter().map(move |subnet| (one, subnet)));
+        let of_market = |spot: &bool| {
+            let (spot, pairs) = (*spot, pairs.clone());
+            pairs.map(move |(one, subnet)| Place { instance_type: one.clone(), subnet: subnet.clone(), spot })
+        };
+        markets.iter().flat_map(of_market).collect()
+    }
 }
 
 /// Places that had no capacity of late (Karpenter's habit): others are tried meanwhile.
@@ -68,7 +90,7 @@ mod tests {
 
     #[test]
     fn a_full_zone_blocks_no_other_and_is_tried_again() {
-        let place = |zone: &str| Place { instance_type: "c7g.large".into(), zone: zone.into() };
+        let place = |zone: &str| Place { instance_type: "c7g.large".into(), subnet: zone.into(), spot: false };
         let (places, mut refusals) = ([place("a"), place("b")], Refusals::default());
         let at = Duration::from_secs;
         assert_eq!(refusals.first_usable(&places, at(0)), Some(&places[0]));
@@ -77,5 +99,21 @@ mod tests {
         refusals.refused(place("b"), at(20));
         assert_eq!(refusals.first_usable(&places, at(189)), None);
         assert_eq!(refusals.first_usable(&places, at(190)), Some(&places[0]));
+    }
+
+    #[test]
+    fn spot_comes_before_on_demand_and_a_type_before_the_next() {
+        let texts = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let (types, subnets) = (texts(&["large", "small"]), texts(&["a", "b"]));
+        let shown = |spot, fallback| {
+            let places = Place::all(&types, &subnets, spot, fallback);
+            let word = |p: Place| format!("{}-{}{}", p.instance_type, p.subnet, if p.spot { "-spot" } else { "" });
+            places.into_iter().map(word).collect::<Vec<_>>().join(" ")
+        };
+        let (spot, on_demand) =
+            ("large-a-spot large-b-spot small-a-spot small-b-spot", "large-a large-b small-a small-b");
+        assert_eq!((shown(false, true), shown(true, false)), (on_demand.into(), spot.into()));
+        assert_eq!(shown(true, true), format!("{spot} {on_demand}"));
+        assert_eq!(Place::all(&[], &[], false, true), [Place::default()], "as the template says");
     }
 }

@@ -134,3 +134,32 @@ fn only_an_instance_without_work_leaves_a_pool_that_nobody_leads() {
     assert_eq!(worker.on(bring(&[(2, false)])), [Effect::Start(2)], "what its last receive brings is worked on");
     assert_eq!(worker.on(done(2)), [Effect::End(End::Retired)]);
 }
+
+#[test]
+fn a_machine_that_is_taken_away_finishes_what_it_works_on_and_gives_back_the_rest() {
+    let mut worker = Worker::new(2);
+    polled(&mut worker, &[(1, false)]);
+    polled(&mut worker, &[(2, true)]);
+    assert_eq!(worker.on(Event::Evicted), [Effect::GiveBack(2)]);
+    assert_eq!(worker.on(Event::Evicted), [], "it is told once more");
+    assert_eq!(worker.ask(), None);
+    assert_eq!(worker.on(done(2)), []);
+    assert_eq!(worker.on(Event::Stop), [], "its system shuts down meanwhile");
+    assert_eq!(worker.on(done(1)), [Effect::End(End::Retired)]);
+
+    let mut polling = Worker::new(1);
+    assert_eq!(polling.ask(), Some(1));
+    assert_eq!(polling.on(Event::Evicted), []);
+    assert!(polling.must_end_poll());
+    assert_eq!(polling.on(bring(&[(1, false)])), [Effect::GiveBack(1)], "what its last receive brings is not begun");
+    assert_eq!(polling.on(done(1)), [Effect::End(End::Retired)]);
+
+    let mut idle = Worker::new(1);
+    assert_eq!(idle.on(Event::Asked(Verdict::Retire)), [Effect::JudgeAgain]);
+    assert_eq!(idle.on(Event::Evicted), [Effect::GiveRequestBack, Effect::End(End::Retired)], "somebody else retires");
+    let mut stopped = Worker::new(1);
+    polled(&mut stopped, &[(1, false)]);
+    stopped.on(Event::Stop);
+    assert_eq!(stopped.on(Event::Evicted), []);
+    assert_eq!(stopped.on(done(1)), [Effect::End(End::Retired)], "the instance goes, too");
+}

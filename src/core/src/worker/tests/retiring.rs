@@ -199,6 +199,7 @@ impl World {
             8 => worker.on(Event::RequestLost),
             9 if flag && self.next > 60 => worker.on(Event::Stop),
             10 if flag && self.next > 40 => worker.on(Event::Abandoned),
+            11 if flag && self.next > 40 => worker.on(Event::Evicted),
             _ => Vec::new(),
         };
         self.apply(effects);
@@ -209,7 +210,7 @@ proptest! {
     /// Whatever happens in whatever order: never more than two messages a slot, a redelivered one alone, no
     /// confirmation and no end with a message in hand, and a stopped worker whose jobs end does end.
     #[test]
-    fn invariants(slots in 1usize..4, steps in proptest::collection::vec((0u8..11, any::<bool>()), 1..300)) {
+    fn invariants(slots in 1usize..4, steps in proptest::collection::vec((0u8..12, any::<bool>()), 1..300)) {
         let (mut worker, mut world) = (Worker::new(slots), World::default());
         for (kind, flag) in steps {
             world.step(&mut worker, kind, flag);
