@@ -3,7 +3,6 @@
 
 use super::metadata::Metadata;
 use crate::support::emulator::{KEY, Place};
-use aws_sdk_ec2::error::ProvideErrorMetadata;
 use aws_sdk_ec2::types::{Filter, Instance, InstanceAttributeName, InstanceStateName};
 use base64::Engine;
 use bellows_core::pool::tag;
@@ -118,7 +117,8 @@ impl Watching {
                     self.processes.remove(id);
                     // anything else is started again, as its unit says
                     if status.code() == Some(RETIRED) {
-                        self.place.clients.ec2.terminate_instances().instance_ids(id).send().await.unwrap();
+                        // the controller may be ending it at this very moment
+                        let _ = self.place.clients.ec2.terminate_instances().instance_ids(id).send().await;
                     }
                 }
             }
@@ -132,16 +132,7 @@ impl Watching {
     /// Instances of the pool that somebody would pay for.
     async fn paid(&self) -> BTreeMap<String, Instance> {
         let pool = Filter::builder().name(format!("tag:{}", tag::POOL)).values(&self.boot.pool).build();
-        let found = loop {
-            match self.place.clients.ec2.describe_instances().filters(pool.clone()).send().await {
-                Ok(found) => break found,
-                // the emulator lists an instance whose interface it has just removed
-                Err(e) if e.code() == Some("InvalidNetworkInterfaceID.NotFound") => {
-                    tokio::time::sleep(Duration::from_millis(200)).await;
-                }
-                Err(e) => panic!("{e:?}"),
-            }
-        };
+        let found = self.place.clients.ec2.describe_instances().filters(pool).send().await.unwrap();
         let instances =
             found.reservations.unwrap_or_default().into_iter().flat_map(|r| r.instances.unwrap_or_default());
         let lives = |instance: &Instance| {

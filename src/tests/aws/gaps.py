@@ -3,7 +3,9 @@
 Each gap is closed by assigning over moto's own class, with AWS's behaviour said beside it.
 """
 
+import copy
 import json
+import threading
 
 from moto.ec2 import utils as ec2_utils
 from moto.ec2.exceptions import DependencyViolationError
@@ -56,7 +58,9 @@ def launch_templates():
 
 
 def instances():
-    """An instance takes from its template what moto forgets; its disks have a size; its interface goes with it."""
+    """An instance takes from its template what moto forgets; its disks have a size; its interface goes with it, and
+    ending it twice is no error."""
+    ending = threading.Lock()
     run, add_block_device, terminate = InstanceBackend.run_instances, Instance.add_block_device, Instance.terminate
 
     def from_template(self, image_id, count, user_data, security_group_names, **kwargs):
@@ -76,9 +80,12 @@ def instances():
         add_block_device(self, size if size or snapshot_id else 8, device_path, snapshot_id, *rest, **named)
 
     def with_interface(self):
-        for nic in self.nics.values():
-            nic.delete_on_termination = True
-        return terminate(self)
+        with ending:
+            if self.state == "terminated":
+                return copy.copy(self._state)
+            for nic in self.nics.values():
+                nic.delete_on_termination = True
+            return terminate(self)
 
     InstanceBackend.run_instances = from_template
     Instance.add_block_device = sized

@@ -25,6 +25,8 @@ pub struct Stage {
     pub web_config: String,
     /// User data of the app tier, where it is not Terraform's.
     app_config: String,
+    /// Where the pool may launch, in its order; empty where Terraform made it.
+    pub subnets: Vec<String>,
     dir: TempDir,
     image: PathBuf,
 }
@@ -61,7 +63,8 @@ impl Stage {
             json!(made.subnets[..2])
         );
         let web_config = format!("role = \"web\"\n{both}\n{aws}\n{settings}");
-        Stage { app_config: app, ..Stage::of(place, pool, (input, output), web_config, default_model) }
+        let subnets = made.subnets[..2].to_vec();
+        Stage { app_config: app, subnets, ..Stage::of(place, pool, (input, output), web_config, default_model) }
     }
 
     /// In what is made already.
@@ -78,7 +81,7 @@ impl Stage {
         let manifest = if default_model { String::new() } else { fixture.display().to_string() };
         let model = format!("[model]\ndir = {}\nmanifest = {}\npull = \"never\"\n", json!(data_dir()), json!(manifest));
         std::fs::write(&image, format!("backend = \"aws\"\n{model}[app]\nsessions = 1\n")).unwrap();
-        Stage { place, pool, input, output, web_config, app_config: String::new(), dir, image }
+        Stage { place, pool, input, output, web_config, app_config: String::new(), subnets: Vec::new(), dir, image }
     }
 
     /// One web instance with a controller; waits until it listens.

@@ -123,7 +123,7 @@ fn who_says_much_is_coming_has_to_send_it() {
 #[test]
 fn who_does_not_say_how_much_is_coming_holds_what_came() {
     let dir = tempfile::tempdir().unwrap();
-    let settings = ["web.body_budget=4 MiB", "web.max_body=4 MiB", "web.body_timeout=20s", "pool.max_instances=1"];
+    let settings = ["web.body_budget=4 MiB", "web.max_body=4 MiB", "web.body_timeout=60s", "pool.max_instances=1"];
     let daemon = settings.iter().fold(Options::new(dir.path()), |options, setting| options.set(setting)).start_warm(1);
     let chunked = head("PUT", "/classify", &[("Transfer-Encoding", "chunked")]);
     let mut slow: Vec<Raw> =
@@ -141,7 +141,7 @@ fn who_does_not_say_how_much_is_coming_holds_what_came() {
     assert_eq!(another(), 415);
     // one holds more than half of what there is, and is not at its end
     slow[0].send(most);
-    eventually("another one is refused", Duration::from_secs(10), || another() == 503);
+    eventually("another one is refused", Duration::from_secs(30), || another() == 503);
     slow[0].send(end);
     assert_eq!(slow[0].answer(false).status, 415);
     assert_eq!(another(), 415, "what it held is there again");

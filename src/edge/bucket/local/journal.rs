@@ -108,17 +108,19 @@ impl Journal {
         if record.contents.map_or(0, <[u8]>::len) > LARGEST {
             return Ok(None);
         }
-        let (mut bytes, check) = record.encode();
+        let (mut head, check) = record.encode();
+        let contents = record.contents.unwrap_or_default();
+        let size = (head.len() + contents.len()).next_multiple_of(BLOCK) as u64;
         let (promise, log) = {
             let mut state = self.shared.lock();
-            let Some(place) = self.room(&mut state, bytes.len() as u64)? else { return Ok(None) };
+            let Some(place) = self.room(&mut state, size)? else { return Ok(None) };
             let Some(segment) = &mut state.segments[place] else { return Ok(None) };
-            let grows = segment.end + bytes.len() as u64 > segment.length;
+            let grows = segment.end + size > segment.length;
             if grows && !disk::free_bytes(&self.folder).is_ok_and(|free| free > ROOM) {
                 return Ok(None);
             }
             // written under the lock: what is durable has no gap before it
-            if let Err(error) = segment.write(&mut bytes, check) {
+            if let Err(error) = segment.write(&mut head, contents, check) {
                 // the file's own error counts
                 tracing::debug!(%error, "nothing can be appended to the journal");
                 return Ok(None);
@@ -240,38 +242,37 @@ impl Segment {
         Err(ErrorKind::AlreadyExists.into())
     }
 
-    fn write(&mut self, record: &mut [u8], mut check: crc32fast::Hasher) -> io::Result<()> {
+    /// Nothing is copied together: what many threads allocate for a moment the allocator keeps for each of them.
+    fn write(&mut self, head: &mut [u8], contents: &[u8], mut check: crc32fast::Hasher) -> io::Result<()> {
+        static ZEROS: [u8; 16 * BLOCK] = [0; 16 * BLOCK];
         let generation = self.generation.to_le_bytes();
         check.update(&generation);
-        record[..8].copy_from_slice(&generation);
-        record[8..12].copy_from_slice(&check.finalize().to_le_bytes());
-        let end = self.end + record.len() as u64;
-        if end > self.length {
-            let length = end.next_multiple_of(GROWTH);
-            self.log.file.write_all_at(&vec![0; (length - self.length) as usize], self.length)?;
+        head[..8].copy_from_slice(&generation);
+        head[8..12].copy_from_slice(&check.finalize().to_le_bytes());
+        let end = self.end + ((head.len() + contents.len()) as u64).next_multiple_of(BLOCK as u64);
+        while self.length < end.next_multiple_of(GROWTH) {
+            self.log.file.write_all_at(&ZEROS, self.length)?;
+            self.length += ZEROS.len() as u64;
         }
-        self.log.file.write_all_at(record, self.end)?;
-        self.length = self.length.max(end.next_multiple_of(GROWTH));
+        self.log.file.write_all_at(head, self.end)?;
+        self.log.file.write_all_at(contents, self.end + head.len() as u64)?;
         self.end = end;
         Ok(())
     }
 }
 
 impl Record<'_> {
-    /// Without generation and checksum; and the checksum of the rest.
+    /// What stands before the contents, without generation and checksum; and the checksum of the rest.
     fn encode(&self) -> (Vec<u8>, crc32fast::Hasher) {
-        let contents = self.contents.unwrap_or_default();
-        let size = HEADER + self.key.len() + contents.len();
-        let mut bytes = Vec::with_capacity(size.next_multiple_of(BLOCK));
+        let mut bytes = Vec::with_capacity(HEADER + self.key.len());
         bytes.extend([0; 12]);
         bytes.extend((self.key.len() as u32).to_le_bytes());
         bytes.extend(self.contents.map_or(VOID, |contents| contents.len() as u32).to_le_bytes());
         bytes.extend(self.modified.0.to_le_bytes());
         bytes.extend(self.key.as_bytes());
-        bytes.extend(contents);
         let mut check = crc32fast::Hasher::new();
         check.update(&bytes[12..]);
-        bytes.resize(size.next_multiple_of(BLOCK), 0);
+        check.update(self.contents.unwrap_or_default());
         (bytes, check)
     }
 
