@@ -15,6 +15,10 @@ use tokio::sync::Notify;
 
 /// The contract of a fleet.
 pub(crate) trait Api {
+    /// With what a launch of these ids is to be called now; launches nothing. `Full`: as far as is known there is no
+    /// capacity anywhere.
+    async fn plan(&self, ids: &[AppTierId], epoch: Epoch) -> Result<Spec>;
+
     /// Launches an instance for each id of the intent, as far as it can, and names those launched. One launch a token:
     /// the same call again launches nothing more. `Timeout`: it may have happened, call again unchanged; after any other
     /// error nothing was launched.
@@ -56,19 +60,9 @@ macro_rules! dispatch {
 }
 
 impl Fleet {
-    /// With what a launch of these ids is to be called now; launches nothing. `Full`: as far as is known there is no
-    /// capacity anywhere.
-    #[cfg_attr(not(feature = "aws"), expect(clippy::unused_async, reason = "only EC2 has to be asked"))]
+    /// With what a launch of these ids is to be called now; `Full`: as far as is known there is no capacity anywhere.
     pub async fn plan(&self, ids: &[AppTierId], epoch: Epoch) -> Result<Spec> {
-        match self {
-            #[cfg(feature = "aws")]
-            Fleet::Aws(fleet) => Box::pin(fleet.plan(ids, epoch)).await,
-            // there is one way only
-            _ => {
-                let _ = (ids, epoch);
-                Ok(Spec::default())
-            }
-        }
+        dispatch!(self.plan(ids, epoch))
     }
 
     /// Launches an instance for each id of the intent, as far as it can. `Timeout`: it may have happened.

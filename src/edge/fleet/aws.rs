@@ -74,13 +74,6 @@ impl Fleet {
         Arc::clone(&self.0.changed)
     }
 
-    /// See [`super::Fleet::plan`].
-    pub(super) async fn plan(&self, ids: &[AppTierId], epoch: Epoch) -> Result<Spec> {
-        let Place { instance_type, subnet, spot } = self.usable()?;
-        let tags = tag::of_launch(&self.0.settings.pool, ids, epoch);
-        Ok(Spec { template_version: self.version().await?, instance_type, subnet, spot, tags })
-    }
-
     /// The best place that has not refused of late.
     fn usable(&self) -> Result<Place> {
         let refusals = self.0.refusals.lock().unwrap_or_else(PoisonError::into_inner);
@@ -188,6 +181,12 @@ impl Fleet {
 }
 
 impl Api for Fleet {
+    async fn plan(&self, ids: &[AppTierId], epoch: Epoch) -> Result<Spec> {
+        let Place { instance_type, subnet, spot } = self.usable()?;
+        let tags = tag::of_launch(&self.0.settings.pool, ids, epoch);
+        Ok(Spec { template_version: self.version().await?, instance_type, subnet, spot, tags })
+    }
+
     async fn launch(&self, intent: &Intent) -> Result<Vec<Named>> {
         // where there is no capacity now there is none in a second: another place is better than another try
         let launched = repeated("fleet.launch", |unsure| async move {

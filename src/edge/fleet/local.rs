@@ -10,7 +10,8 @@ pub mod lock;
 use super::Api;
 use crate::edge::host::Host;
 use crate::edge::{Error, Kind, Result};
-use bellows_core::control::Intent;
+use bellows_core::control::{Intent, Spec};
+use bellows_core::message::Epoch;
 use bellows_core::pool::{AppTierId, Instance, InstanceId, LaunchToken, Named, State};
 use bellows_core::time::Timestamp;
 use lock::Lock;
@@ -205,6 +206,11 @@ impl Fleet {
 }
 
 impl Api for Fleet {
+    /// There is one way only.
+    async fn plan(&self, _ids: &[AppTierId], _epoch: Epoch) -> Result<Spec> {
+        Ok(Spec::default())
+    }
+
     async fn launch(&self, intent: &Intent) -> Result<Vec<Named>> {
         let of_launch = |(id, member): (&InstanceId, &Member)| {
             let (app_tier_id, instance_id) = (member.app_tier_id, id.clone());

@@ -5,7 +5,8 @@ use super::Api;
 use crate::edge::host::{Clock, Entropy};
 use crate::edge::wire::Wire;
 use crate::edge::{Error, Kind, Result};
-use bellows_core::control::Intent;
+use bellows_core::control::{Intent, Spec};
+use bellows_core::message::Epoch;
 use bellows_core::pool::{AppTierId, Instance, InstanceId, LaunchToken, Named, State};
 use bellows_core::time::Timestamp;
 use std::collections::BTreeMap;
@@ -117,6 +118,11 @@ impl Fleet {
 }
 
 impl Api for Fleet {
+    /// There is one way only.
+    async fn plan(&self, _ids: &[AppTierId], _epoch: Epoch) -> Result<Spec> {
+        Ok(Spec::default())
+    }
+
     async fn launch(&self, intent: &Intent) -> Result<Vec<Named>> {
         let launched: Vec<Named> = {
             let machines = self.machines();
