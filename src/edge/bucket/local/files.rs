@@ -88,7 +88,7 @@ impl Files {
         // a read-only disk shows itself at the start, not at the first upload
         OpenOptions::new().create(true).append(true).open(root.join(LOCK)).map_err(failed)?;
         let (folders, settled, durable) = (SharedFolders::default(), Mutex::default(), Durable::default());
-        let journal = Journal::new(root.join(JOURNAL));
+        let journal = Journal::new(root.join(JOURNAL)).map_err(failed)?;
         let files = Files { root, clock, written: AtomicU64::new(0), folders, settled, durable, journal };
         files.recover().map_err(|e| Error::io("bucket.recover", files.root.display(), e))?;
         Ok(files)
@@ -252,7 +252,7 @@ impl Files {
                 self.write(key, contents, Placing::Replace)?;
             }
         }
-        left.settle(&folder)
+        left.settle()
     }
 
     /// Writes an object; false where `IfAbsent` found one.

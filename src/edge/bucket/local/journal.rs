@@ -45,8 +45,14 @@ pub(super) struct Journal {
     folder: PathBuf,
     /// Begins the names of its segments.
     writer: String,
+    disk: Arc<Disk>,
     shared: Arc<Shared>,
 }
+
+/// The file system of a folder. Opened before anything is written that `sync` answers for: what went wrong earlier it
+/// does not tell.
+#[derive(Debug)]
+struct Disk(File);
 
 #[derive(Debug, Default)]
 struct Shared {
@@ -95,11 +101,12 @@ pub(super) struct Promise {
 
 impl Journal {
     /// A journal in `folder`, which exists. Makes no file before it is needed.
-    pub(super) fn new(folder: PathBuf) -> Journal {
+    pub(super) fn new(folder: PathBuf) -> io::Result<Journal> {
         /// Journals of this process.
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let writer = format!("{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
-        Journal { folder, writer, shared: Arc::default() }
+        let disk = Arc::new(Disk(File::open(&folder)?));
+        Ok(Journal { folder, writer, disk, shared: Arc::default() })
     }
 
     /// Returns once the record would survive a power cut. None where there is no room for it: then the file itself has
@@ -113,7 +120,7 @@ impl Journal {
         let size = (head.len() + contents.len()).next_multiple_of(BLOCK) as u64;
         let (promise, log) = {
             let mut state = self.shared.lock();
-            let Some(place) = self.room(&mut state, size)? else { return Ok(None) };
+            let Some(place) = self.room(&mut state, size) else { return Ok(None) };
             let Some(segment) = &mut state.segments[place] else { return Ok(None) };
             let grows = segment.end + size > segment.length;
             if grows && !disk::free_bytes(&self.folder).is_ok_and(|free| free > ROOM) {
@@ -133,9 +140,9 @@ impl Journal {
     }
 
     /// The segment that takes so many bytes more.
-    fn room(&self, state: &mut State, size: u64) -> io::Result<Option<usize>> {
+    fn room(&self, state: &mut State, size: u64) -> Option<usize> {
         if state.broken {
-            return Ok(None);
+            return None;
         }
         for _ in 0..state.segments.len() {
             let place = state.filling;
@@ -143,25 +150,26 @@ impl Journal {
                 Some(segment) => segment,
                 none => {
                     state.rounds += 1;
-                    none.insert(Segment::create(&self.folder, &self.writer, state.rounds)?)
+                    // whatever is wrong there, the file's own error counts
+                    none.insert(Segment::create(&self.folder, &self.writer, state.rounds).ok()?)
                 }
             };
             if !segment.emptying && segment.end + size <= SEGMENT {
-                return Ok(Some(place));
+                return Some(place);
             }
             if !segment.emptying {
+                self.empty(place).ok()?;
                 segment.emptying = true;
-                self.empty(place)?;
             }
             state.filling = (place + 1) % state.segments.len();
         }
-        Ok(None)
+        None
     }
 
     /// Starts to make durable what a segment stands for. It ends by itself.
     fn empty(&self, place: usize) -> io::Result<()> {
-        let (shared, folder) = (Arc::clone(&self.shared), self.folder.clone());
-        let run = move || shared.empty(place, &folder);
+        let (shared, disk) = (Arc::clone(&self.shared), Arc::clone(&self.disk));
+        let run = move || shared.empty(place, &disk);
         std::thread::Builder::new().name("journal".into()).spawn(run).map(drop)
     }
 }
@@ -174,7 +182,7 @@ impl Drop for Journal {
         if segments.is_empty() || segments.iter().any(|segment| segment.unplaced > 0) {
             return;
         }
-        if sync(&self.folder).is_ok() {
+        if self.disk.sync().is_ok() {
             for segment in segments {
                 let _ = fs::remove_file(&segment.path);
             }
@@ -187,14 +195,14 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn empty(&self, place: usize, folder: &Path) {
+    fn empty(&self, place: usize, disk: &Disk) {
         let mut state = self.lock();
         // each of them ends: placing a file waits for nobody
         while state.segments[place].as_ref().is_some_and(|segment| segment.unplaced > 0) {
             state = self.placed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         drop(state);
-        let synced = sync(folder);
+        let synced = disk.sync();
         let mut state = self.lock();
         match synced {
             Ok(()) => {
@@ -300,8 +308,9 @@ impl Record<'_> {
 }
 
 /// Segments whose writers have ended, locked: nobody else cares for them meanwhile.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Left {
+    disk: Disk,
     segments: Vec<(PathBuf, File)>,
     /// What is in them, by writer.
     pub writers: BTreeMap<String, Vec<Vec<u8>>>,
@@ -309,7 +318,7 @@ pub(super) struct Left {
 
 impl Left {
     pub(super) fn find(folder: &Path) -> io::Result<Left> {
-        let mut left = Left::default();
+        let mut left = Left { disk: Disk(File::open(folder)?), segments: Vec::new(), writers: BTreeMap::new() };
         for entry in fs::read_dir(folder)? {
             let (path, name) = entry.map(|entry| (entry.path(), entry.file_name()))?;
             let Some((writer, _number)) = name.to_str().and_then(|name| name.rsplit_once('-')) else { continue };
@@ -330,11 +339,11 @@ impl Left {
     }
 
     /// Once all that they stand for is in its place: makes it durable, and removes them.
-    pub(super) fn settle(self, folder: &Path) -> io::Result<()> {
+    pub(super) fn settle(self) -> io::Result<()> {
         if self.segments.is_empty() {
             return Ok(());
         }
-        sync(folder)?;
+        self.disk.sync()?;
         self.segments.iter().try_for_each(|(path, _locked)| fs::remove_file(path))
     }
 }
@@ -368,13 +377,15 @@ pub(super) fn records(segments: &[Vec<u8>]) -> BTreeMap<&str, Record<'_>> {
     found
 }
 
-/// Makes durable whatever has been written to the file system of `folder`.
-fn sync(folder: &Path) -> io::Result<()> {
-    #[cfg(target_os = "linux")]
-    rustix::fs::syncfs(File::open(folder)?)?;
-    #[cfg(not(target_os = "linux"))]
-    rustix::fs::sync();
-    Ok(())
+impl Disk {
+    /// Makes durable whatever has been written to it.
+    fn sync(&self) -> io::Result<()> {
+        #[cfg(target_os = "linux")]
+        rustix::fs::syncfs(&self.0)?;
+        #[cfg(not(target_os = "linux"))]
+        rustix::fs::sync();
+        Ok(())
+    }
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ fn promised(segments: &[Vec<u8>]) -> BTreeMap<String, Option<Vec<u8>>> {
 #[test]
 fn what_was_appended_is_read_again_and_the_last_word_counts() {
     let folder = tempfile::tempdir().unwrap();
-    let journal = Journal::new(folder.path().into());
+    let journal = Journal::new(folder.path().into()).unwrap();
     for (key, contents) in
         [("a/x", Some(&b"first"[..])), ("b", Some(b"")), ("a/x", Some(b"second")), ("c", Some(b"c")), ("c", None)]
     {
@@ -34,7 +34,7 @@ fn what_was_appended_is_read_again_and_the_last_word_counts() {
 #[test]
 fn a_torn_end_takes_nothing_that_was_promised_before() {
     let folder = tempfile::tempdir().unwrap();
-    let journal = Journal::new(folder.path().into());
+    let journal = Journal::new(folder.path().into()).unwrap();
     let contents = vec![9; 10_000];
     for key in ["one", "two", "three"] {
         journal.append(&record(key, &contents)).unwrap();
@@ -57,7 +57,7 @@ fn a_torn_end_takes_nothing_that_was_promised_before() {
 #[test]
 fn segments_are_filled_in_turns_and_only_what_is_placed_is_forgotten() {
     let folder = tempfile::tempdir().unwrap();
-    let journal = Journal::new(folder.path().into());
+    let journal = Journal::new(folder.path().into()).unwrap();
     let contents = vec![1; LARGEST];
     let keys: Vec<String> = (0..200).map(|n| format!("k{n}")).collect();
     let held = journal.append(&record("held", b"not in its place yet")).unwrap().unwrap();
@@ -87,7 +87,7 @@ fn segments_are_filled_in_turns_and_only_what_is_placed_is_forgotten() {
 #[test]
 fn a_large_object_is_not_for_the_journal() {
     let folder = tempfile::tempdir().unwrap();
-    let journal = Journal::new(folder.path().into());
+    let journal = Journal::new(folder.path().into()).unwrap();
     assert!(journal.append(&record("large", &vec![0; LARGEST + 1])).unwrap().is_none());
     assert!(segments(folder.path()).is_empty());
 }
@@ -95,7 +95,7 @@ fn a_large_object_is_not_for_the_journal() {
 #[test]
 fn who_lives_keeps_its_segments() {
     let (folder, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let journal = Journal::new(folder.path().into());
+    let journal = Journal::new(folder.path().into()).unwrap();
     journal.append(&record("mine", b"1")).unwrap();
     assert!(Left::find(folder.path()).unwrap().segments.is_empty());
     let name = fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap().file_name();
@@ -103,6 +103,6 @@ fn who_lives_keeps_its_segments() {
     let restored = Left::find(elsewhere.path()).unwrap();
     assert_eq!(restored.writers.len(), 1, "a copy is nobody's, whoever lives");
     assert!(Left::find(elsewhere.path()).unwrap().segments.is_empty(), "one cares for it at a time");
-    restored.settle(elsewhere.path()).unwrap();
+    restored.settle().unwrap();
     assert!(segments(elsewhere.path()).is_empty());
 }
