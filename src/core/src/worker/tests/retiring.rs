@@ -110,6 +110,8 @@ fn a_request_that_comes_after_a_stop_is_given_back() {
 struct World {
     /// Started jobs, and whether they were delivered before.
     running: Vec<(JobId, bool)>,
+    /// Given back before they were started: their tasks have not said yet that they are over.
+    stopping: Vec<JobId>,
     redelivered: std::collections::BTreeMap<JobId, bool>,
     /// Received and not over: the invariant of retirement is about these.
     undeleted: BTreeSet<JobId>,
@@ -131,7 +133,7 @@ impl World {
                 // the job's task stops and reports itself over later
                 Effect::GiveBack(job) => {
                     if !self.running.iter().any(|(running, _)| *running == job) {
-                        self.running.push((job, false));
+                        self.stopping.push(job);
                     }
                 }
                 Effect::JudgeAgain => self.judging = true,
@@ -173,8 +175,8 @@ impl World {
                     worker.on(bring(&brought))
                 }
             },
-            2 | 3 => match self.running.pop() {
-                Some((job, _)) => {
+            2 | 3 => match self.running.pop().map(|(job, _)| job).or_else(|| self.stopping.pop()) {
+                Some(job) => {
                     self.undeleted.remove(&job);
                     worker.on(done(job))
                 }
