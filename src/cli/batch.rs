@@ -1,8 +1,9 @@
 //! `bellows batch DIR|s3://BUCKET/PREFIX --out labels.csv`: a whole folder through the service.
 
-use super::remote::{self, Identity, Refused, SERVER, usage};
+use super::remote::{self, Identity, Refused, usage};
 use crate::batch::{self, Plan, Summary, Table};
 use crate::client::{self, Client, Field, Found, Source, Target};
+use crate::config::ConfigArgs;
 use crate::edge::host::Host;
 use crate::exit::Exit;
 use crate::wiring;
@@ -24,10 +25,10 @@ pub struct Batch {
     /// The table of answers (file,label,confidence,sha256,error). Where it exists, only files without a row are asked
     #[arg(long, value_name = "CSV")]
     out: PathBuf,
-    /// The server
-    #[arg(long, value_name = "URL", default_value = SERVER)]
-    url: Target,
-    /// Its metrics listener, which tells how large the pool may become [default: port 9464 of the same host]
+    /// The server [default: where this configuration's listens]
+    #[arg(long, value_name = "URL")]
+    url: Option<Target>,
+    /// Its metrics listener, which tells how large the pool may become [default: as configured, or port 9464 of --url]
     #[arg(long, value_name = "URL")]
     metrics: Option<Target>,
     /// How many images are out at the same time [default: as many as the pool has slots, at least 4]
@@ -38,10 +39,13 @@ pub struct Batch {
     wait: Duration,
     #[command(flatten)]
     identity: Identity,
+    #[command(flatten)]
+    config: ConfigArgs,
 }
 
 pub fn run(args: &Batch) -> Exit {
     remote::run(async {
+        let (url, metrics) = listeners(args)?;
         let (source, files) = match objects(args) {
             Some((bucket, prefix)) => in_bucket(bucket, prefix).await?,
             None => (Source::Disk, files(args)?),
@@ -52,8 +56,8 @@ pub fn run(args: &Batch) -> Exit {
             eprintln!("{} files, all in {}", files.len(), args.out.display());
             return Ok(Exit::Success);
         }
-        let client = args.identity.client(args.url.clone(), &Host::system(), Field::Raw).await?;
-        let plan = Plan { outstanding: outstanding(args).await?.min(open), client, source, wait: args.wait };
+        let client = args.identity.client(url, &Host::system(), Field::Raw).await?;
+        let plan = Plan { outstanding: outstanding(args, metrics).await.min(open), client, source, wait: args.wait };
         let summary = batch::run(&plan, &files, &mut table, &client::progress(Some(open as u64))).await;
         tell(&summary, files.len() - open, &args.out);
         Ok(if summary.left == 0 && summary.stopped.is_none() { Exit::Success } else { Exit::Failure })
@@ -92,13 +96,20 @@ fn files(args: &Batch) -> Result<Vec<Found>, Refused> {
     if files.is_empty() { Err(usage(format!("{}: no file is in it", args.folder.display()))) } else { Ok(files) }
 }
 
-async fn outstanding(args: &Batch) -> Result<usize, Refused> {
-    if let Some(given) = args.concurrency {
-        return Ok(given.into());
+/// Where the service is asked, and where its metrics are.
+fn listeners(args: &Batch) -> Result<(Target, Target), Refused> {
+    let (web, metrics) = match &args.url {
+        Some(url) => (url.clone(), url.at_port(METRICS_PORT).map_err(usage)?),
+        None => remote::configured(&args.config)?,
+    };
+    Ok((web, args.metrics.clone().unwrap_or(metrics)))
+}
+
+async fn outstanding(args: &Batch, metrics: Target) -> usize {
+    match args.concurrency {
+        Some(given) => given.into(),
+        None => batch::slots(&Client::new(metrics, Host::system(), Field::Raw)).await.unwrap_or(LEAST).max(LEAST),
     }
-    let metrics = args.metrics.clone().map_or_else(|| args.url.at_port(METRICS_PORT), Ok).map_err(usage)?;
-    let metrics = Client::new(metrics, Host::system(), Field::Raw);
-    Ok(batch::slots(&metrics).await.unwrap_or(LEAST).max(LEAST))
 }
 
 fn tell(summary: &Summary, before: usize, out: &Path) {

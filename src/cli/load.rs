@@ -1,7 +1,8 @@
 //! `bellows load`: drives a service with pictures, in a pattern, and checks every answer.
 
-use super::remote::{self, Identity, Refused, SERVER, usage};
+use super::remote::{self, Identity, Refused, usage};
 use crate::client::{self, Field, Picture, Target};
+use crate::config::ConfigArgs;
 use crate::edge::host::Host;
 use crate::exit::Exit;
 use crate::load::{self, Pattern, Plan, Schedule};
@@ -16,9 +17,9 @@ const MOST_BYTES: usize = 2 << 30;
 /// Arguments of `bellows load`.
 #[derive(Debug, clap::Args)]
 pub struct Load {
-    /// The server
-    #[arg(value_name = "URL", default_value = SERVER)]
-    target: Target,
+    /// The server [default: where this configuration's listens]
+    #[arg(value_name = "URL")]
+    target: Option<Target>,
     /// Folders and files to send, in turns
     #[arg(long, required = true, num_args = 1.., value_name = "DIR|FILE")]
     images: Vec<PathBuf>,
@@ -53,15 +54,18 @@ pub struct Load {
     json: bool,
     #[command(flatten)]
     identity: Identity,
+    #[command(flatten)]
+    config: ConfigArgs,
 }
 
 pub fn run(args: &Load) -> Exit {
     remote::run(async {
+        let target = args.target.clone().map_or_else(|| remote::configured(&args.config).map(|(web, _)| web), Ok)?;
         let pictures = pictures(args)?;
         let schedule = Schedule::new(args.pattern, args.requests, args.duration, pictures.len() as u64);
         let connections = args.connections.map_or_else(|| schedule.connections() as usize, usize::from);
         let host = Host::system();
-        let client = args.identity.client(args.target.clone(), &host, args.field).await?;
+        let client = args.identity.client(target, &host, args.field).await?;
         let stop = host.stop.clone();
         let plan =
             Plan { client, pictures, schedule, connections, patient: args.retry, wait: args.wait, stop: stop.clone() };

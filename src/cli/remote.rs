@@ -1,16 +1,16 @@
 //! What the commands that ask a server share: which one, and as whom.
 
+use super::http::reachable;
+use super::load;
 use crate::client::{Client, Field, Target};
-use crate::config::Span;
+use crate::config::{ConfigArgs, Span};
 use crate::edge::host::Host;
 use crate::exit::Exit;
 use serde::de::value::{Error, StrDeserializer};
 use serde::de::{Deserialize, IntoDeserializer};
 use std::fmt::Display;
+use std::net::SocketAddr;
 use std::time::Duration;
-
-/// The server of a configuration that says nothing.
-pub const SERVER: &str = "http://127.0.0.1:3000/";
 
 /// As whom a server is asked.
 #[derive(Debug, clap::Args)]
@@ -26,6 +26,14 @@ pub type Refused = (Exit, String);
 /// A mistake on the command line.
 pub fn usage(why: impl Display) -> Refused {
     (Exit::Usage, why.to_string())
+}
+
+/// Public and metrics listener of the server that this configuration is of.
+pub fn configured(config: &ConfigArgs) -> Result<(Target, Target), Refused> {
+    // what is wrong with it is told already
+    let config = load(config).map_err(|exit| (exit, "no URL is given, and the configuration names none".into()))?;
+    let target = |listen: SocketAddr| format!("http://{}/", reachable(listen)).parse().map_err(usage);
+    Ok((target(config.web.listen.0)?, target(config.metrics.listen.0)?))
 }
 
 /// Runs a command that speaks to a server, on one thread: what it asks has the processors.

@@ -21,7 +21,7 @@ fuzz_target!(|sent: &[u8]| {
 
 async fn converse(sent: &[u8]) {
     let service = Service::new();
-    let half_close = sent.len() % 2 == 0;
+    let half_close = sent.len().is_multiple_of(2);
     let whole = Manners { piece: usize::MAX, half_close, listener: Listener::Public };
     let at_once = talk(&service, sent, whole).await;
     service.assert_idle();

@@ -110,7 +110,7 @@ async fn answered(answer: Answer) {
 
 /// A pool that finds this in every queue, and where its control object is.
 async fn pool(body: &str, is_control: bool) {
-    let kind = if body.len() % 2 == 0 { Kind::Processes } else { Kind::Machines };
+    let kind = if body.len().is_multiple_of(2) { Kind::Processes } else { Kind::Machines };
     let world = World::new(settings(kind)).expect("a world in memory");
     if is_control {
         let (output, object) = (Bucket::Memory(world.output.clone()), Bytes::from(body.to_owned()));

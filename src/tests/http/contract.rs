@@ -2,10 +2,15 @@
 
 use crate::support::client::{Answer, form};
 use crate::support::contract::{Contract, TEXT};
+use crate::support::daemon::Options;
 use crate::support::raw::{FORM, JSON, ask, get};
 use crate::support::shared::{PLAIN, STRICT};
-use crate::support::{images, root};
+use crate::support::{eventually, images, root};
+use bellows::edge::host::{Clock, Entropy};
+use bellows::edge::queue::{self, Queue};
+use bellows_core::message::{self, Request, VERSION};
 use std::collections::BTreeSet;
+use std::time::Duration;
 use syn::visit::Visit;
 
 const ASYNC: (&str, &str) = ("Prefer", "respond-async");
@@ -105,6 +110,39 @@ fn results(asked: &mut Asked) {
     let strict = ("X-Strict", "1");
     let late = path(&asked.ask(202, "PUT", "/classify", &[ASYNC, strict], &red));
     asked.ask(202, "GET", &late, &[strict], b"");
+}
+
+/// What no client can bring about: a message that came back too often, and one whose image is gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_given_up_and_what_is_gone_are_in_the_contract() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("queues")).unwrap();
+    let store = queue::local::Store::open(dir.path().join("queues/request.db"), Clock::System).unwrap();
+    let mut sent = Vec::new();
+    for (name, status, code) in [("dead_letter_queue", 500, "dead-lettered"), ("request_queue", 410, "expired")] {
+        let (visibility, retention) = (Duration::from_secs(30), Duration::from_hours(24));
+        let settings = queue::Settings { name: name.into(), visibility, retention, dead_letters: None };
+        let request = Request {
+            v: VERSION,
+            request_id: Entropy::System.request_id(),
+            filename: "a.png".into(),
+            key: "gone/a.png".into(),
+            reply_to: "response_queue".into(),
+            submitted_at: Clock::System.now(),
+        };
+        let queue = Queue::Local(store.queue(settings, false).unwrap());
+        queue.send(message::encode(&request).unwrap()).await.unwrap();
+        sent.push((format!("/results/{}", request.request_id), status, code));
+    }
+    let daemon = Options::new(dir.path()).start_warm(1);
+    let contract = Contract::load();
+    for (path, status, code) in sent {
+        eventually(&format!("{path} is {code}"), Duration::from_secs(20), || get(&daemon.url, &path).status == status);
+        let answer = get(&daemon.url, &path);
+        assert_eq!(answer.json()["error"], code, "{answer:?}");
+        contract.allows("GET", &path, &answer);
+        contract.allows("GET", &path, &ask(&daemon.url, "GET", &path, &[("Accept", "text/plain")], b""));
+    }
 }
 
 /// The texts in the function that names codes.

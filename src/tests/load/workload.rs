@@ -97,6 +97,24 @@ fn lied_to(answer: impl Fn(Asked) -> liar::Answer + Send + Sync + 'static, furth
 }
 
 #[test]
+fn without_a_url_it_asks_the_service_of_its_configuration() {
+    let dir = tempfile::tempdir().unwrap();
+    let (images, out) = (dir.path().join("images"), dir.path().join("labels.csv"));
+    pictures(&images, 1);
+    let url = liar::start(|asked| http(200, "", &right(&asked.body, "black")));
+    let listen = url.trim_start_matches("http://").trim_end_matches('/');
+    let (images, listen) = (images.to_str().unwrap(), &format!("web.listen={listen}"));
+    let (code, report) = load(&["--images", images, "--field", "raw", "--set", listen]);
+    assert_eq!((code, &report["right"]), (0, &1.into()), "{report}");
+    // its metrics listener is asked as well, and nobody is there: that is no failure
+    let quiet = "--set=metrics.listen=127.0.0.1:1";
+    let (code, _, told) = run(&["batch", images, "--out", out.to_str().unwrap(), "--set", listen, quiet]);
+    assert_eq!(code, 0, "{told}");
+    let (code, _, told) = run(&["load", "--images", images, "--set", "web.listen=nowhere"]);
+    assert!(code == 78 && told.contains("web.listen"), "{code}: {told}");
+}
+
+#[test]
 fn every_lie_is_found_out() {
     let (code, report) = lied_to(|asked| http(200, "", &right(&asked.body, "black")), &["--requests", "5"]);
     assert_eq!((code, &report["right"]), (0, &5.into()), "an honest one: {report}");
