@@ -53,7 +53,7 @@ resource "aws_iam_role_policy" "web" {
         Sid      = id
         Effect   = "Allow"
         Action   = grant[1]
-        Resource = [for name in grant[0] : local.queues[name].arn]
+        Resource = [for name in grant[0] : local.queue_arns[name]]
       }],
       [
         {
@@ -178,7 +178,7 @@ resource "aws_iam_role_policy" "app" {
         Sid      = id
         Effect   = "Allow"
         Action   = grant[1]
-        Resource = [for name in grant[0] : local.queues[name].arn]
+        Resource = [for name in grant[0] : local.queue_arns[name]]
       }],
       [
         {

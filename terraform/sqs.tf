@@ -57,6 +57,9 @@ resource "aws_sqs_queue" "request" {
     deadLetterTargetArn = aws_sqs_queue.dead.arn
     maxReceiveCount     = local.max_receives
   })
+
+  # Destroyed before it: a worker that is left over ends because its queue is gone, which it must be allowed to see.
+  depends_on = [aws_iam_role_policy.app]
 }
 
 resource "aws_sqs_queue" "response" {

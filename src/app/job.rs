@@ -136,7 +136,9 @@ impl App {
                 return JobEnding::GivenBack;
             }
         }
-        lease.delete().await;
+        if tokio::time::timeout(self.settings.job_deadline / 4, lease.delete()).await.is_err() {
+            tracing::warn!("an answered request was not deleted in time");
+        }
         if requests.is_empty() { JobEnding::Nothing } else { JobEnding::Answered }
     }
 
@@ -303,13 +305,17 @@ impl App {
 
     /// A hint for whoever waits. May be lost: the result object decides.
     async fn respond(&self, answer: Answer, store_ms: f64) {
-        match message::encode(&Response::new(answer, store_ms)) {
-            Ok(body) => match edge::retry(&self.edges.host, || self.edges.responses.send(body.clone())).await {
-                Ok(()) => {}
-                Err(e) if e.kind == Kind::NotFound => {}
-                Err(e) => tracing::warn!(error = %e, "a response was not sent: the waiter finds the result object"),
-            },
-            Err(e) => tracing::warn!(error = %e, "a response does not fit into a message"),
+        let body = match message::encode(&Response::new(answer, store_ms)) {
+            Ok(body) => body,
+            Err(e) => return tracing::warn!(error = %e, "a response does not fit into a message"),
+        };
+        let send = edge::retry(&self.edges.host, || self.edges.responses.send(body.clone()));
+        // all is done: a queue that stalls is no reason to take the job for stuck
+        let late = |_| Err(Error::new(Kind::Timeout, "response.send", "no answer in time"));
+        match tokio::time::timeout(self.settings.job_deadline / 4, send).await.unwrap_or_else(late) {
+            Ok(()) => {}
+            Err(e) if e.kind == Kind::NotFound => {}
+            Err(e) => tracing::warn!(error = %e, "a response was not sent: the waiter finds the result object"),
         }
     }
 

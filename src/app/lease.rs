@@ -1,9 +1,15 @@
 //! The lease on one message: extended while work goes on, and known to be lost once it is.
 
-use crate::edge::Kind;
 use crate::edge::queue::{Delivery, Queue};
+use crate::edge::{Error, Kind, Result};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+
+/// One try to extend a lease, given up after `limit`: the next one comes while the lease still runs.
+pub(super) async fn extend(queue: &Queue, delivery: &Delivery, visibility: Duration, limit: Duration) -> Result<()> {
+    let late = |_| Err(Error::new(Kind::Timeout, "queue.extend", format!("no answer within {limit:?}")));
+    tokio::time::timeout(limit, queue.extend(&delivery.receipt, visibility)).await.unwrap_or_else(late)
+}
 
 /// A message in hand.
 #[derive(Debug)]
@@ -25,7 +31,7 @@ impl Lease {
     pub(super) async fn keep(&self) {
         loop {
             tokio::time::sleep(self.heartbeat).await;
-            match self.queue.extend(&self.delivery.receipt, self.visibility).await {
+            match extend(&self.queue, &self.delivery, self.visibility, self.heartbeat).await {
                 Ok(()) => {}
                 Err(e) if e.kind == Kind::Expired => {
                     tracing::warn!("the lease ran out: the message is somebody else's now");

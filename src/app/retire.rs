@@ -2,6 +2,7 @@
 //! machine orders about it.
 
 use super::App;
+use super::lease::extend;
 use crate::edge::Kind;
 use crate::edge::queue::Delivery;
 use crate::edge::{self};
@@ -177,7 +178,9 @@ impl Looking {
 
     /// Extends the lease; whether it was lost. The next try comes before it ends.
     async fn is_lost(&self, delivery: &Delivery) -> bool {
-        match self.app.edges.terminate_requests.extend(&delivery.receipt, self.app.settings.visibility).await {
+        let settings = &self.app.settings;
+        let (visibility, limit) = (settings.visibility, settings.heartbeat);
+        match extend(&self.app.edges.terminate_requests, delivery, visibility, limit).await {
             Ok(()) => false,
             Err(e) => {
                 tracing::warn!(error = %e, "the lease of a terminate request was not extended");

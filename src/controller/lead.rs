@@ -118,6 +118,10 @@ impl Lead {
         self.read_queues().await;
         // nothing can be launched that would find no model
         let decision = (!self.cx.status.model_is_loading()).then(|| self.decide());
+        // reads may have taken long: the lease is renewed before it is needed
+        if self.keep_lease().await == Standing::Lost {
+            return Standing::Lost;
+        }
         let mut done = match &decision {
             Some(decision) => self.act(decision).await,
             None => bellows_core::scale::Actions::default(),

@@ -7,6 +7,8 @@ pub mod end_to_end;
 pub mod fleet;
 mod identity;
 pub mod metadata;
+mod original;
 pub mod proxy;
 pub mod stage;
+mod steps;
 mod terraform;

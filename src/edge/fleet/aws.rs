@@ -94,8 +94,10 @@ impl Fleet {
     }
 
     /// The launch template by what it is called with.
-    fn template(&self) -> (Option<String>, Option<String>) {
-        let given = self.0.settings.template.clone();
+    fn template(&self, intent: Option<&Intent>) -> (Option<String>, Option<String>) {
+        // that of the intent, since a repetition must be the same call; older intents name none
+        let intended = intent.map(|intent| &intent.spec.template).filter(|template| !template.is_empty());
+        let given = intended.unwrap_or(&self.0.settings.template).clone();
         if given.starts_with("lt-") { (Some(given), None) } else { (None, Some(given)) }
     }
 
@@ -106,7 +108,7 @@ impl Fleet {
         if given.parse::<u64>().is_ok() {
             return Ok(given.clone());
         }
-        let (id, name) = self.template();
+        let (id, name) = self.template(None);
         let call = self.0.client.describe_launch_template_versions().versions(given);
         let answer = call.set_launch_template_id(id).set_launch_template_name(name).send().await;
         let answer = answer.map_err(|e| error(OPERATION, &self.0.settings.template, e))?;
@@ -119,7 +121,7 @@ impl Fleet {
 
     /// One try of a launch.
     async fn run(&self, intent: &Intent) -> Result<Vec<Named>> {
-        let (spec, (id, name)) = (&intent.spec, self.template());
+        let (spec, (id, name)) = (&intent.spec, self.template(Some(intent)));
         let template = LaunchTemplateSpecification::builder().set_launch_template_id(id).set_launch_template_name(name);
         let template = template.set_version(given(&spec.template_version)).build();
         let tags = spec.tags.iter().map(|(key, value)| Tag::builder().key(key).value(value).build()).collect();
@@ -184,7 +186,8 @@ impl Api for Fleet {
     async fn plan(&self, ids: &[AppTierId], epoch: Epoch) -> Result<Spec> {
         let Place { instance_type, subnet, spot } = self.usable()?;
         let tags = tag::of_launch(&self.0.settings.pool, ids, epoch);
-        Ok(Spec { template_version: self.version().await?, instance_type, subnet, spot, tags })
+        let template = self.0.settings.template.clone();
+        Ok(Spec { template, template_version: self.version().await?, instance_type, subnet, spot, tags })
     }
 
     async fn launch(&self, intent: &Intent) -> Result<Vec<Named>> {
@@ -220,18 +223,20 @@ impl Api for Fleet {
 
     async fn terminate(&self, ids: &[InstanceId]) -> Result<()> {
         let mut left: Vec<&[InstanceId]> = ids.chunks(BATCH).collect();
+        let mut failed = None;
         while let Some(batch) = left.pop() {
             match self.terminate_batch(batch).await {
                 Ok(()) => {}
-                // one unknown id fails the whole call: halves, until it stands alone
-                Err(e) if matches!(e.kind, Kind::NotFound | Kind::Invalid) && batch.len() > 1 => {
+                // one id that is unknown, or protected, fails the whole call: halves, until it stands alone
+                Err(e) if matches!(e.kind, Kind::NotFound | Kind::Invalid | Kind::Denied) && batch.len() > 1 => {
                     left.extend([&batch[..batch.len() / 2], &batch[batch.len() / 2..]]);
                 }
                 Err(e) if e.kind == Kind::NotFound => tracing::debug!(instance.id = batch[0].0, "it is gone already"),
-                Err(e) => return Err(e),
+                // the others are ended all the same
+                Err(e) => failed = failed.or(Some(e)),
             }
         }
-        Ok(())
+        failed.map_or(Ok(()), Err)
     }
 
     /// Machines of their own: they go on without this process.

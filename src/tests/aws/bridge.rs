@@ -2,10 +2,12 @@
 //! service of its own. The process ends with its instance, and the instance with a process that powers itself off.
 
 use super::metadata::Metadata;
+use crate::support::daemon::signal;
 use crate::support::emulator::{KEY, Place};
 use aws_sdk_ec2::types::{Filter, Instance, InstanceAttributeName, InstanceStateName};
 use base64::Engine;
 use bellows_core::pool::tag;
+use rustix::process::Signal;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -13,9 +15,11 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// From the end of its process to the end of an instance: the controller hears of it before.
+const POWER_OFF: Duration = Duration::from_secs(2);
 /// The exit code of a process that powers its instance off.
 const RETIRED: i32 = 80;
 
@@ -39,6 +43,8 @@ pub struct Seen {
     /// App-tier ids that two of them had at once. Never to happen.
     pub conflicts: Vec<String>,
     pub now: usize,
+    /// The process of each instance that runs one.
+    pub processes: BTreeMap<String, u32>,
     /// Process ends by exit code; none: killed.
     pub ends: BTreeMap<Option<i32>, u32>,
 }
@@ -53,7 +59,13 @@ impl Bridge {
     /// Watches the account of `place` over a way without faults.
     pub fn start(place: &Place, boot: Boot) -> Bridge {
         let (stop, seen) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Seen::default())));
-        let watching = Watching { place: place.clone(), boot, seen: seen.clone(), processes: BTreeMap::new() };
+        let watching = Watching {
+            place: place.clone(),
+            boot,
+            seen: seen.clone(),
+            processes: BTreeMap::new(),
+            powering_off: BTreeMap::new(),
+        };
         let stopped = stop.clone();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -64,6 +76,16 @@ impl Bridge {
 
     pub fn seen(&self) -> Seen {
         self.seen.lock().unwrap().clone()
+    }
+
+    /// What kills (-9) the app process that a call came from.
+    pub fn killer(&self) -> impl Fn(&str) + Send + 'static {
+        let seen = self.seen.clone();
+        move |told| {
+            let processes = seen.lock().unwrap().processes.clone();
+            let named = processes.iter().find(|(id, _)| told.contains(id.as_str()));
+            signal(*named.unwrap_or_else(|| panic!("of no instance: {told}")).1, Signal::KILL);
+        }
     }
 }
 
@@ -81,6 +103,8 @@ struct Watching {
     boot: Boot,
     seen: Arc<Mutex<Seen>>,
     processes: BTreeMap<String, Process>,
+    /// Instances whose process has ended for good, and when they are off.
+    powering_off: BTreeMap<String, Instant>,
 }
 
 struct Process(Child);
@@ -103,12 +127,21 @@ impl Watching {
     async fn look(&mut self) {
         let paid = self.paid().await;
         self.note(&paid);
+        self.seen.lock().unwrap().processes =
+            self.processes.iter().map(|(id, process)| (id.clone(), process.0.id())).collect();
+        for (id, _) in self.powering_off.extract_if(.., |_, at| *at <= Instant::now()) {
+            // the controller may have ended it meanwhile
+            let _ = self.place.clients.ec2.terminate_instances().instance_ids(id).send().await;
+        }
         let gone: Vec<String> = self.processes.keys().filter(|id| !paid.contains_key(*id)).cloned().collect();
         for id in gone {
             self.processes.remove(&id);
             self.ended(None);
         }
         for (id, instance) in &paid {
+            if self.powering_off.contains_key(id) {
+                continue;
+            }
             match self.processes.get_mut(id).map(|process| process.0.try_wait().unwrap()) {
                 None => self.start(id, instance).await,
                 Some(None) => {}
@@ -117,8 +150,7 @@ impl Watching {
                     self.processes.remove(id);
                     // anything else is started again, as its unit says
                     if status.code() == Some(RETIRED) {
-                        // the controller may be ending it at this very moment
-                        let _ = self.place.clients.ec2.terminate_instances().instance_ids(id).send().await;
+                        self.powering_off.insert(id.clone(), Instant::now() + POWER_OFF);
                     }
                 }
             }
@@ -169,6 +201,8 @@ impl Watching {
         let log = File::options().create(true).append(true).open(self.boot.logs.join(format!("{id}.log"))).unwrap();
         let mut command = daemon(&self.boot.image, &metadata);
         command.envs(self.boot.environment.iter().map(|(name, value)| (name, value)));
+        // no secret, and so its calls can be told from others'
+        command.env("AWS_ACCESS_KEY_ID", id);
         command.stdout(log.try_clone().unwrap()).stderr(log);
         self.processes.insert(id.to_owned(), Process(command.spawn().unwrap()));
     }

@@ -1,7 +1,7 @@
 //! The fleet on EC2 (emulated): one launch a token, ids by launch index, capacity that runs out, lists, ends.
 
 use crate::support::emulator::{self, Place};
-use aws_sdk_ec2::types::{RequestLaunchTemplateData, Tag};
+use aws_sdk_ec2::types::{AttributeBooleanValue, RequestLaunchTemplateData, Tag};
 use bellows::edge::fleet::{self, Fleet};
 use bellows::edge::host::Host;
 use bellows::edge::{Error, Kind};
@@ -115,7 +115,8 @@ fn ids(named: &[Named]) -> Vec<u32> {
 fn a_launch_is_one_call_and_its_instances_have_its_ids_in_order() {
     with(two_zones, async |pool| {
         let intent = pool.intent(&[4, 9, 2]).await.unwrap();
-        let Spec { template_version, instance_type, subnet, spot, tags } = &intent.spec;
+        let Spec { template, template_version, instance_type, subnet, spot, tags } = &intent.spec;
+        assert!(template.starts_with("lt-"), "{template}");
         assert_eq!((template_version.as_str(), instance_type.as_str(), *spot), ("1", LARGE, false));
         assert_eq!((subnet, tags["bellows:ids"].as_str()), (&pool.subnets[0], "4+9+2"));
         let named = pool.fleet.launch(&intent).await.unwrap();
@@ -260,10 +261,40 @@ fn ending_knows_no_strangers_and_no_twice() {
         pool.fleet.terminate(&[stranger]).await.unwrap();
         pool.place.fault(
             "TerminateInstances",
-            1,
+            5,
             json!({ "do": "refuse", "status": 403, "code": "UnauthorizedOperation" }),
         );
         assert_eq!(pool.fleet.terminate(&some).await.unwrap_err().kind, Kind::Denied);
+    });
+}
+
+/// Somebody protected it by hand.
+#[test]
+fn one_that_cannot_be_ended_keeps_no_other() {
+    with(two_zones, async |pool| {
+        let named = pool.fleet.launch(&pool.intent(&[1, 2, 3, 4]).await.unwrap()).await.unwrap();
+        let protect = pool.place.clients.ec2.modify_instance_attribute().instance_id(&named[3].instance_id.0);
+        let on = AttributeBooleanValue::builder().value(true).build();
+        protect.disable_api_termination(on).send().await.unwrap();
+        let all: Vec<InstanceId> = named.into_iter().map(|named| named.instance_id).collect();
+        assert_eq!(pool.fleet.terminate(&all).await.unwrap_err().kind, Kind::Invalid);
+        let ended: Vec<bool> = pool.list().await.iter().map(|i| i.state >= State::ShuttingDown).collect();
+        assert_eq!(ended, [true, true, true, false]);
+    });
+}
+
+/// Another template has versions of its own: an intent that is open when the configuration changes keeps its own.
+#[test]
+fn a_launch_keeps_the_template_that_it_was_intended_with() {
+    with(two_zones, async |pool| {
+        let intent = pool.intent(&[1]).await.unwrap();
+        let (name, other) = (pool.name.clone(), pool.place.named("other"));
+        let data = RequestLaunchTemplateData::builder().instance_type("c6i.xlarge".into()).build();
+        let ec2 = &pool.place.clients.ec2;
+        ec2.create_launch_template().launch_template_name(&other).launch_template_data(data).send().await.unwrap();
+        let successor = open(&pool.place, &name, &other, two_zones(&pool.subnets));
+        assert_eq!(pool.fleet.launch(&intent).await.unwrap(), successor.launch(&intent).await.unwrap());
+        assert_eq!(pool.list().await.len(), 1);
     });
 }
 

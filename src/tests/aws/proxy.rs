@@ -5,7 +5,7 @@ use bellows::edge::host::Entropy;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -46,6 +46,16 @@ const FAULTS: [Fault; 7] = [
     Fault::Twice,
 ];
 
+/// Waits for one call, the first that is named so and has this in what is told of it: before it happens or after it
+/// did, something is done, and its answer is lost.
+pub struct Trap {
+    pub call: &'static str,
+    pub within: &'static str,
+    pub after: bool,
+    /// Told the address, whose credentials it came with, and the body.
+    pub spring: Box<dyn FnOnce(&str) + Send>,
+}
+
 /// Ends with the test process.
 #[derive(Clone)]
 pub struct Proxy {
@@ -62,6 +72,7 @@ struct Shared {
     per_mille: AtomicU32,
     calls: Mutex<BTreeMap<String, u64>>,
     faults: Mutex<BTreeMap<Fault, u64>>,
+    trap: Mutex<Option<Trap>>,
 }
 
 type Answer = io::Result<Response<Full<Bytes>>>;
@@ -76,6 +87,7 @@ impl Proxy {
             per_mille: AtomicU32::new(0),
             calls: Mutex::default(),
             faults: Mutex::default(),
+            trap: Mutex::default(),
         });
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let endpoint = format!("http://{}/{path}", listener.local_addr().unwrap());
@@ -91,6 +103,15 @@ impl Proxy {
     /// From now on so many of a thousand calls meet a fault.
     pub fn fail(&self, per_mille: u32) {
         self.shared.per_mille.store(per_mille, Ordering::Relaxed);
+    }
+
+    pub fn set(&self, trap: Trap) {
+        *self.shared.trap.lock().unwrap() = Some(trap);
+    }
+
+    /// Whether the trap that was set has met its call.
+    pub fn is_sprung(&self) -> bool {
+        self.shared.trap.lock().unwrap().is_none()
     }
 
     /// Calls by name.
@@ -126,6 +147,13 @@ impl Shared {
         let body = Limited::new(body, LARGEST).collect().await.map_err(io::Error::other)?.to_bytes();
         let request = Request::from_parts(head, body);
         *self.calls.lock().unwrap().entry(operation(&request)).or_default() += 1;
+        if let Some((trap, told)) = self.trapped(&request) {
+            if trap.after {
+                self.carry(&request).await?;
+            }
+            (trap.spring)(&told);
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
         let Some(fault) = self.draw() else { return self.carry(&request).await };
         *self.faults.lock().unwrap().entry(fault).or_default() += 1;
         match fault {
@@ -149,6 +177,15 @@ impl Shared {
                 self.carry(&request).await
             }
         }
+    }
+
+    /// The trap, if this is its call; and what the call says.
+    fn trapped(&self, request: &Request<Bytes>) -> Option<(Trap, String)> {
+        let mut trap = self.trap.lock().unwrap();
+        let body = String::from_utf8_lossy(request.body());
+        let told = format!("{} {:?} {body}", request.uri(), request.headers().get(AUTHORIZATION));
+        let fits = |trap: &Trap| trap.call == operation(request) && told.contains(trap.within);
+        trap.take_if(|trap| fits(trap)).map(|trap| (trap, told))
     }
 
     fn draw(&self) -> Option<Fault> {

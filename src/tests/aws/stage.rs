@@ -91,7 +91,8 @@ impl Stage {
         command.env("BELLOWS_WEB__LISTEN", "127.0.0.1:0").env("BELLOWS_METRICS__LISTEN", "127.0.0.1:0");
         command.envs(self.environment(way));
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        watch(command.spawn().unwrap(), self.dir.path())
+        // no other process is this one's: those of the app tier have the same file
+        watch(command.spawn().unwrap(), &self.dir.path().join("web"))
     }
 
     /// An app process on an instance that nobody launched, once it is ready; its metadata service tells this, too.

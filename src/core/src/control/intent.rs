@@ -28,6 +28,8 @@ pub struct Intent {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spec {
     #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub template: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub template_version: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub instance_type: String,
