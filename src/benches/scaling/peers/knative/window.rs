@@ -76,31 +76,28 @@ impl Largest {
 mod tests {
     use super::*;
 
+    /// What was recorded in seconds one after the other, from this one on.
+    fn recorded(window_seconds: u64, first: u64, values: impl IntoIterator<Item = f64>) -> Buckets {
+        let mut buckets = Buckets::new(window_seconds);
+        for (second, value) in (first..).zip(values) {
+            buckets.record(second, value);
+        }
+        buckets
+    }
+
     /// The example in the comment of `WeightedFloat64Buckets.WindowAverage` for the plain mean.
     #[test]
     fn the_mean_of_four_seconds() {
-        let mut buckets = Buckets::new(4);
-        for (second, value) in [10.0, 10.0, 5.0, 5.0].into_iter().enumerate() {
-            buckets.record(second as u64, value);
-        }
-        assert_eq!(buckets.mean(3).to_bits(), 7.5_f64.to_bits());
+        assert_eq!(recorded(4, 0, [10.0, 10.0, 5.0, 5.0]).mean(3).to_bits(), 7.5_f64.to_bits());
     }
 
     /// The comment of `TimedFloat64Buckets.WindowAverage`: first written 6 s ago in a window of 60 s, the mean is over
     /// those; last written 10 s ago, it is over the first 50; gaps in between are zero.
     #[test]
     fn partial_windows() {
-        let mut buckets = Buckets::new(60);
-        for second in 100..106 {
-            buckets.record(second, 3.0);
-        }
-        assert_eq!(buckets.mean(105).to_bits(), 3.0_f64.to_bits());
-        for second in 106..160 {
-            buckets.record(second, 3.0);
-        }
-        assert_eq!(buckets.mean(169).to_bits(), 3.0_f64.to_bits());
-        let mut gap = Buckets::new(60);
-        gap.record(0, 4.0);
+        assert_eq!(recorded(60, 100, [3.0; 6]).mean(105).to_bits(), 3.0_f64.to_bits());
+        assert_eq!(recorded(60, 100, [3.0; 60]).mean(169).to_bits(), 3.0_f64.to_bits());
+        let mut gap = recorded(60, 0, [4.0]);
         gap.record(3, 4.0);
         assert_eq!(gap.mean(3).to_bits(), 2.0_f64.to_bits());
     }
@@ -108,16 +105,14 @@ mod tests {
     /// TestTimedFloat64BucketsSimple: what comes within a second adds up.
     #[test]
     fn records_of_one_second_add_up() {
-        let mut buckets = Buckets::new(120);
-        buckets.record(7, 1.0);
+        let mut buckets = recorded(120, 7, [1.0]);
         buckets.record(7, 10.0);
         assert_eq!(buckets.mean(7).to_bits(), 11.0_f64.to_bits());
     }
 
     #[test]
     fn a_silent_window_starts_anew() {
-        let mut buckets = Buckets::new(60);
-        buckets.record(0, 60.0);
+        let mut buckets = recorded(60, 0, [60.0]);
         assert!(!buckets.is_empty(60) && buckets.is_empty(61));
         assert_eq!(buckets.mean(60).to_bits(), 0.0_f64.to_bits());
         buckets.record(100, 6.0);
