@@ -64,9 +64,9 @@ struct Prices {
 
 /// One slot: the units that arrive in it, and the most that may be left at its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Slot {
-    arrived: usize,
-    left: usize,
+pub(super) struct Slot {
+    pub(super) arrived: usize,
+    pub(super) left: usize,
 }
 
 /// Shares of the minimum bill, and prices of a vanished unit, that are tried.
@@ -99,7 +99,7 @@ pub fn instance_seconds(requests: &[(f64, f64)], world: World, promise: Promise,
     Some(SHARES.map(best).into_iter().fold(0.0, f64::max)).filter(|total| total.is_finite())
 }
 
-fn slots(requests: &[(f64, f64)], deadline: f64, grid: Grid) -> Vec<Slot> {
+pub(super) fn slots(requests: &[(f64, f64)], deadline: f64, grid: Grid) -> Vec<Slot> {
     let unit = grid.unit_nanos();
     let (mut arrived, mut due) = (Arrived::new(requests), Arrived::new(requests));
     let end = requests.last().map_or(0.0, |&(at, _)| at + deadline);

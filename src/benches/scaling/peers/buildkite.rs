@@ -47,9 +47,9 @@ pub const DEFAULT: Settings = Settings {
     idle_seconds: 600,
 };
 
-/// The scaler's own default of no cool-down, and instances kept for two minutes; a boot is no want of agents.
+/// The scaler's own default of no cool-down, and instances kept for a minute; a boot is no want of agents.
 pub const TUNED: Settings =
-    Settings { scale_out_cooldown_seconds: 0, availability_threshold: 0.0, idle_seconds: 120, ..DEFAULT };
+    Settings { scale_out_cooldown_seconds: 0, availability_threshold: 0.0, idle_seconds: 60, ..DEFAULT };
 
 /// The scaler without the stack: its own defaults, and the group scales in, whoever is at work.
 pub const ALONE: Settings =

@@ -50,8 +50,8 @@ pub const DEFAULT: Settings = Settings {
     target_burst_capacity: 211.0,
 };
 
-/// What boots for 40 s is kept for two minutes (`scale-down-delay` and the last pod's retention).
-pub const TUNED: Settings = Settings { scale_down_delay_seconds: 120, pod_retention_seconds: 120, ..DEFAULT };
+/// Fuller pods, and what boots for 40 s is kept for a minute more.
+pub const TUNED: Settings = Settings { target_utilisation: 0.85, scale_down_delay_seconds: 60, ..DEFAULT };
 
 /// The condition `Active` of the PodAutoscaler, and since when.
 #[derive(Clone, Copy, Debug, PartialEq)]

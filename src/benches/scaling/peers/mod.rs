@@ -25,7 +25,7 @@ pub struct Sight {
     /// Messages received and not deleted yet, from the same read.
     pub in_flight: u64,
     /// Requests that were accepted and not answered yet, as a mean over the time since the last tick: exact, since it
-    /// is known to a proxy that every request passes through.
+    /// is known to a proxy that every request passes through. Zero, and not nearly zero, where there were none.
     pub concurrency: f64,
     /// Launched, not running yet.
     pub pending: u32,

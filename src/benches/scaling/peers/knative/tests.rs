@@ -120,7 +120,8 @@ fn it_goes_to_zero_by_halves() {
 /// `scale-to-zero-pod-retention-period`: the last pod stays for so long after the decision.
 #[test]
 fn the_last_pod_is_retained() {
-    let mut knative = Knative::new(TUNED, 20);
+    let kept = Settings { scale_down_delay_seconds: 120, pod_retention_seconds: 120, ..DEFAULT };
+    let mut knative = Knative::new(kept, 20);
     let mut last = 0;
     for now in 0..600 {
         let wanted = knative.tick(now, &sight(if now < 10 { 1.0 } else { 0.0 }, u32::from(now > 5))).wanted;
