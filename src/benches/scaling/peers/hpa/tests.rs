@@ -70,6 +70,8 @@ fn without_a_behaviour_five_minutes_maximum_is_kept() {
 fn limits_upwards() {
     assert_eq!(after(&[], up(&[Limit::Pods { value: 30, period_seconds: 60 }]), 1000, 10, 50), 40);
     assert_eq!(after(&[], up(&[Limit::Percent { value: 200, period_seconds: 60 }]), 1000, 10, 50), 30);
+    // Rounded up, or a tenth of five pods would never be one more.
+    assert_eq!(after(&[], up(&[Limit::Percent { value: 10, period_seconds: 60 }]), 1000, 5, 50), 6);
     let recent = [(5, 1), (45, 5), (85, 9)];
     let within_two_minutes = |limits| after(&recent, up(limits), 1000, 100, 500);
     assert_eq!(within_two_minutes(&[Limit::Pods { value: 150, period_seconds: 120 }]), 235);

@@ -56,6 +56,16 @@ fn in_panic_it_only_rises_until_a_stable_window_has_passed() {
     assert_eq!(knative.scale(61, 10, 1.0, 1.0), 1);
 }
 
+/// AutoscalerPanicStableLargerThanPanic and ...LessThanPanic: in panic the larger of the two means counts.
+#[test]
+fn in_panic_either_mean_may_be_the_larger() {
+    for (stable, panic, wanted) in [(50.0, 30.0, 50), (20.0, 30.0, 30)] {
+        let mut knative = autoscaler(1.0);
+        (knative.panic_since, knative.panic_pods) = (Some(95), 5);
+        assert_eq!(knative.scale(100, 5, stable, panic), wanted);
+    }
+}
+
 /// TestAutoscalerUnpanicAfterSlowIncrease and ...ExtendPanicWindow.
 #[test]
 fn panic_is_prolonged_only_above_the_threshold() {
