@@ -183,6 +183,14 @@ mod tests {
         assert_eq!(course, [0, 1, 1, 1, 20, 20, 20]);
     }
 
+    /// The step policy's cool-down: an instance that does not come is no reason to ask for the next at once.
+    #[test]
+    fn leaving_zero_cools_down() {
+        let mut tracking = TargetTracking::new(DEFAULT, 20);
+        let course: Vec<u32> = (0..7).map(|minute| tracking.tick(60 * minute, &sight(150, 0)).wanted).collect();
+        assert_eq!(course, [0, 1, 1, 1, 1, 1, 2]);
+    }
+
     /// No instances, no metric, no alarm; nothing is removed while any warms up; and one a minute.
     #[test]
     fn it_scales_in_gradually_and_only_on_data() {
