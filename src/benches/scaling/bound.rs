@@ -15,14 +15,16 @@
 //!    `2 h (m - 1) <= billed (m - 1)`. Nothing is asked of when a boot began: a boot takes no time, only money.
 //! 2. *Minimum.* `max(minimum, x) >= a minimum + (1 - a) x` for every `a` in [0, 1]: with `a minimum + (1 - a)(billed -
 //!    2 h)` a run of slots and `(1 - a) h` a slot the price stays at or below the bill, for each such `a`.
-//! 3. *Work.* Let `A(t)` be the work of all requests that arrived by `t`, in units, and `S(t)` what was done by the end
-//!    of slot `t`. Work is done after it arrived, so `S(t) <= A(t)`; requests answered within the deadline `D` are done,
-//!    in whatever order, so `S(t) >= A(t - D)`. Rounding the right sides away from `S` to whole units keeps both true.
-//!    Where seats are whole and a slot holds whole units, it is no loss to work on whatever has arrived: the backlog
-//!    `A(t) - S(t)` is then a whole number, and none smaller is possible for the same seats.
-//! 4. *Late ones.* Leave the late requests out of the run: it still pays as much, and the rest is in time. Their work is
-//!    at most that of the longest `share` of all requests, `L` units, rounded up. Let a unit of backlog vanish at a price `p`, and
-//!    take `p L` off the total: at least one choice of units costs no more than the run does, for each `p >= 0`.
+//! 3. *Work.* Let `A(t)` be the work that has arrived by `t`, in units. Between the ends `s < t` of two slots the seats
+//!    hold `C` units, a whole number. By `s` no more was done than had arrived, and by `t` all is done that arrived by
+//!    `t - D`, in whatever order: `C >= A(t - D) - A(s)`, so `C >= ceil(A(t - D) - A(s)) >= ceil A(t - D) - ceil A(s)`.
+//!    These inequalities are all that the programme asks: if `ceil A` arrives and is worked off as early as seats allow,
+//!    what is left at `t` is the largest of `ceil A(t) - ceil A(s) - C` over all `s`, and it may be at most
+//!    `ceil A(t) - ceil A(t - D)`.
+//! 4. *Late ones.* For the others alone `C >= A'(t - D) - A'(s)` holds. Let the units of each late request, rounded up,
+//!    vanish in the slot in which it arrives: as `ceil(x + y) <= ceil x + ceil y`, 3. then holds for all with what
+//!    vanished between `s` and `t` added to `C`. So with a price `p` on a vanished unit, and `p L` off the total, where
+//!    `L` are the units of the longest `share` of the requests, some choice costs no more than the run: for each `p`.
 //!
 //! The least total over all courses of seats and vanished units is found exactly, by dynamic programming over (seats,
 //! backlog), so it is a lower bound for each `a` and `p`; the largest of them is returned. Service times are the ones
@@ -108,7 +110,7 @@ pub(super) fn slots(requests: &[(f64, f64)], deadline: f64, grid: Grid) -> Vec<S
         let time = slot as f64 * grid.slot_seconds;
         // What arrives as a slot ends is nothing to work on in it; what is due then is to be done by it.
         let so_far = arrived.until(|at| at < time).div_ceil(unit);
-        let done = due.until(|at| at <= time - deadline) / unit;
+        let done = due.until(|at| at <= time - deadline).div_ceil(unit);
         slots.push(Slot { arrived: (so_far - before) as usize, left: (so_far - done) as usize });
         before = so_far;
     }
@@ -147,12 +149,12 @@ impl Grid {
     }
 }
 
-/// The units of work that the longest `share` of the requests have.
+/// The units of work that the longest `share` of the requests have, each rounded up.
 fn late_units(requests: &[(f64, f64)], share: f64, grid: Grid) -> f64 {
-    let mut work: Vec<u64> = requests.iter().map(|&(_, work)| nanos(work)).collect();
-    work.sort_unstable_by(|a, b| b.cmp(a));
+    let mut units: Vec<u64> = requests.iter().map(|&(_, work)| nanos(work).div_ceil(grid.unit_nanos())).collect();
+    units.sort_unstable_by(|a, b| b.cmp(a));
     let late = (share * requests.len() as f64).floor() as usize;
-    work.iter().take(late).sum::<u64>().div_ceil(grid.unit_nanos()) as f64
+    units.iter().take(late).sum::<u64>() as f64
 }
 
 /// The largest value of a concave function between 0 and `end`, by golden sections.

@@ -36,7 +36,8 @@ impl Course {
             for (units, (pay, choice)) in pay.chunks_mut(width).zip(choice.chunks_mut(width)).enumerate() {
                 let after = |seats: u8| {
                     let left = (units + slot.arrived).saturating_sub(usize::from(seats) * self.units);
-                    let rest = to_pay.get(left * width + usize::from(seats)).filter(|_| left <= slot.left);
+                    // More than may be left is not there.
+                    let rest = to_pay.get(left * width + usize::from(seats));
                     rest.map_or(f64::INFINITY, |rest| f64::from(seats) * self.grid.slot_seconds + rest)
                 };
                 self.best(after, pay, choice);

@@ -64,6 +64,36 @@ fn those_that_may_be_late_are_left_out() {
     assert!(late > bound(&burst(99), within(198.0)) - 2.5, "{late}");
 }
 
+/// Which of them are late is not said: it may be the longest.
+#[test]
+fn the_longest_may_be_late() {
+    let mut requests = burst(9);
+    requests.push((0.0, 20.0));
+    // One instance answers nine in 18 s and the long one after 38 s: it is billed 63 s.
+    let late = bound(&requests, Promise { deadline_seconds: 18.0, late_share: 0.1 });
+    assert!((59.0..=63.0).contains(&late), "{late}");
+}
+
+/// One instance is always as many behind as the deadline allows.
+#[test]
+fn just_in_time_is_in_time() {
+    let mut requests = burst(2);
+    requests.extend((1..10).map(|slot| (2.0 * f64::from(slot), 2.0)));
+    let one = World { max: 1, ..WORLD };
+    assert_near(instance_seconds(&requests, one, within(4.0), GRID).unwrap(), 60.0);
+    assert_eq!(instance_seconds(&requests, one, within(2.0), GRID), None);
+}
+
+/// Parts of a unit: 1.5 s each are three units for two requests, and neither rounding is against the run.
+#[test]
+fn requests_need_not_be_whole_units() {
+    let requests: Vec<(f64, f64)> = (0..40).map(|number| (1.5 * f64::from(number), 1.5)).collect();
+    // One instance answers each as it comes, in 1.5 s.
+    let one = World { max: 1, ..WORLD };
+    let bound = instance_seconds(&requests, one, within(1.5), GRID).unwrap();
+    assert!((60.0..=85.0).contains(&bound), "{bound}");
+}
+
 /// Numbers that look random and are the same every time.
 struct Lcg(u64);
 
