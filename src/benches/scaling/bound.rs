@@ -71,7 +71,8 @@ pub(super) struct Slot {
     pub(super) left: usize,
 }
 
-/// Shares of the minimum bill, and prices of a vanished unit, that are tried.
+/// Shares of the minimum bill, and prices of a vanished unit, that are tried: each of one with each of the other, since
+/// going back and forth between the two stops short of the best pair on small traces.
 const SHARES: [f64; 6] = [0.0, 0.2, 0.4, 0.6, 0.8, 1.0];
 const PRICE_STEPS: u32 = 12;
 
