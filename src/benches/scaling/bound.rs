@@ -8,7 +8,7 @@
 //! paid. Cut time into slots of `h` seconds with `2 h <= billed`.
 //!
 //! 1. *Seats.* Spans of use, of which at most `max` overlap anywhere, can be dealt to `max` seats so that on each seat
-//!    none overlap (interval graphs are perfect). A seat is taken in every slot that one of its spans touches; `n` seats
+//!    none overlap (interval graphs are perfect). A seat is taken in each slot that one of its spans touches; `n` seats
 //!    taken in a slot serve at most `n h` seconds of work in it. A span touches fewer than `y / h + 2` slots. So a run
 //!    of taken slots made of `m` spans, priced at `billed - 2 h` once and `h` a slot, comes to less than the sum of the
 //!    `y` plus `billed - 2 h + 2 h m`, which is at most what the spans are billed, `m billed + sum of y`, because
@@ -18,7 +18,7 @@
 //! 3. *Work.* Let `A(t)` be the work that has arrived by `t`, in units. Between the ends `s < t` of two slots the seats
 //!    hold `C` units, a whole number. By `s` no more was done than had arrived, and by `t` all is done that arrived by
 //!    `t - D`, in whatever order: `C >= A(t - D) - A(s)`, so `C >= ceil(A(t - D) - A(s)) >= ceil A(t - D) - ceil A(s)`.
-//!    These inequalities are all that the programme asks: if `ceil A` arrives and is worked off as early as seats allow,
+//!    These inequalities are all that the programme asks: if `ceil A` arrives and is worked off as early as can be,
 //!    what is left at `t` is the largest of `ceil A(t) - ceil A(s) - C` over all `s`, and it may be at most
 //!    `ceil A(t) - ceil A(t - D)`.
 //! 4. *Late ones.* For the others alone `C >= A'(t - D) - A'(s)` holds. Let the units of each late request, rounded up,

@@ -1,5 +1,5 @@
 //! What somebody who knows the future would do: a course of seats that keeps a deadline for all requests at the least
-//! price, and a policy that follows it. The bound's own reckoning (`bound`), so it is optimistic: work is there from the
+//! price, and a policy that follows it. The bound's own reckoning (`bound`), so it is hopeful: work is there from the
 //! start of its slot, and pulled whole by whoever is free. What it costs and keeps is to be seen by running it; with a
 //! deadline some seconds short it lies close above the bound.
 
