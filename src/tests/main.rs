@@ -18,4 +18,6 @@ mod model;
 mod page;
 mod pool;
 mod retire;
+#[path = "../benches/scaling/mod.rs"]
+mod scaling;
 mod support;
