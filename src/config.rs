@@ -24,7 +24,9 @@ pub use scalar::Auto;
 pub use schema::{Config, Host};
 pub use sources::{Flag, Sources};
 pub use token::{Token, is_name};
-pub use values::{Backend, Count, FilePath, Listen, LogFormat, Policy, Pull, ResponseFormat, Role, Size, Span, Text};
+pub use values::{
+    Backend, Count, FilePath, Listen, LogFormat, Policy, Pull, ResponseFormat, Role, Size, Span, Text, Usd,
+};
 
 use figment::error::Kind;
 use sources::Stack;

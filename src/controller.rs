@@ -53,6 +53,8 @@ pub struct Settings {
     pub tick: Duration,
     /// Decide and record, but do nothing.
     pub dry_run: bool,
+    /// What an instance costs.
+    pub instance_usd_per_hour: f64,
     pub priors: Priors,
     /// Images an instance works on at once, until one has said so.
     pub slots: u32,

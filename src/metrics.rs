@@ -15,7 +15,7 @@ use bellows_core::time::Timestamp;
 use labels::QueueState;
 use prometheus::{Gauge, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry};
 use registry::Builder;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -26,6 +26,10 @@ const REQUEST_BUCKETS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.
 const STAGE_BUCKETS: [f64; 13] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0];
 /// Seconds from send to receive.
 const WAIT_BUCKETS: [f64; 14] = [0.001, 0.005, 0.02, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 150.0, 300.0, 1800.0];
+
+/// Labels with a series of their own: all of a model of ImageNet's classes. What comes beyond counts as `other`.
+const MOST_LABELS: usize = 1000;
+const OTHER_LABEL: &str = "other";
 
 /// The states of one queue's messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,7 +75,10 @@ pub struct Metrics {
     dead_letters: IntCounter,
     classify_duration: HistogramVec,
     jobs: IntCounterVec,
+    labels: IntCounterVec,
+    labels_seen: Mutex<BTreeSet<String>>,
     local_free_bytes: IntGauge,
+    local_min_free_bytes: IntGauge,
     loop_runs: IntCounterVec,
     loop_age: prometheus::GaugeVec,
     loop_last: Mutex<BTreeMap<&'static str, Instant>>,
@@ -128,7 +135,11 @@ impl Metrics {
                 &STAGE_BUCKETS,
             ),
             jobs: b.counters("bellows_jobs_total", "Jobs of the app tier, by how they ended", &["outcome"]),
+            labels: b.counters("bellows_labels_total", "Images classified, by their likeliest label", &["label"]),
+            labels_seen: Mutex::default(),
             local_free_bytes: b.int_gauge("bellows_local_free_bytes", "Free space where the state folder lies"),
+            local_min_free_bytes: b
+                .int_gauge("bellows_local_min_free_bytes", "Free space below which nothing is accepted"),
             loop_runs: b.counters("bellows_loop_runs_total", "Rounds of a named loop", &["loop"]),
             loop_age: b.float_gauges(
                 "bellows_loop_last_run_age_seconds",
@@ -165,6 +176,8 @@ impl Metrics {
                 self.http_requests.with_label_values(&[route.as_str(), status]);
             }
         }
+        // which labels a model has is not known everywhere: they come with their first image
+        self.labels.with_label_values(&[OTHER_LABEL]);
         for matched in ["true", "false"] {
             self.responses.with_label_values(&[matched]);
         }
@@ -232,6 +245,11 @@ impl Metrics {
         self.local_free_bytes.set(signed(n));
     }
 
+    /// 0 where the disk is not ours to watch.
+    pub fn set_local_min_free_bytes(&self, n: u64) {
+        self.local_min_free_bytes.set(signed(n));
+    }
+
     // This process, as things happen.
 
     pub fn queue_sent(&self, queue: Queue, n: u64) {
@@ -280,6 +298,17 @@ impl Metrics {
 
     pub fn job_ended(&self, outcome: Outcome) {
         self.jobs.with_label_values(&[outcome.as_str()]).inc();
+    }
+
+    /// An image has its label: a class of the model, never a text of a client.
+    pub fn labelled(&self, label: &str) {
+        let mut seen = self.labels_seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = seen.len() < MOST_LABELS;
+        if room && !seen.contains(label) {
+            seen.insert(label.to_owned());
+        }
+        let label = if seen.contains(label) { label } else { OTHER_LABEL };
+        self.labels.with_label_values(&[label]).inc();
     }
 
     pub fn queue_waited(&self, waited: Duration) {

@@ -330,6 +330,7 @@ fn controller_settings(config: &Config, kind: Leading) -> controller::Settings {
         },
         tick: config.tick(),
         dry_run: pool.dry_run,
+        instance_usd_per_hour: pool.instance_usd_per_hour.0,
         priors: Priors { service: *pool.service_prior, boot: config.boot_prior() },
         slots: config.sessions(),
         job_deadline: *config.app.job_deadline,

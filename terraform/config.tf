@@ -49,6 +49,8 @@ locals {
       tokens          = var.tokens
       allow_anonymous = var.allow_anonymous
     }
+    # by the type alone: a larger image of the app tier leaves the web tier alone. 0: a type that prices.json has not
+    "pool"    = { instance_usd_per_hour = try(local.prices.instance_hour[var.app_instance_types[0]] + (var.private ? 0 : local.address), 0) }
     "metrics" = { listen = length(var.metrics_cidrs) > 0 ? "0.0.0.0:9464" : "127.0.0.1:9464" }
     "aws" = {
       launch_template = aws_launch_template.app.id

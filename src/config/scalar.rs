@@ -13,7 +13,7 @@ pub trait Scalar: Sized {
     fn expected() -> String;
 }
 
-/// Reads any scalar from text, from a whole number or from a boolean, so that names that look like numbers work.
+/// Reads any scalar from text, from a number or from a boolean, so that names that look like numbers work.
 pub fn deserialize<'de, T: Scalar, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
     struct Text<T>(PhantomData<T>);
 
@@ -34,6 +34,10 @@ pub fn deserialize<'de, T: Scalar, D: Deserializer<'de>>(deserializer: D) -> Res
 
         fn visit_u64<E: de::Error>(self, number: u64) -> Result<T, E> {
             T::parse(&number.to_string()).ok_or_else(|| E::invalid_value(Unexpected::Unsigned(number), &self))
+        }
+
+        fn visit_f64<E: de::Error>(self, number: f64) -> Result<T, E> {
+            T::parse(&number.to_string()).ok_or_else(|| E::invalid_value(Unexpected::Float(number), &self))
         }
 
         fn visit_bool<E: de::Error>(self, flag: bool) -> Result<T, E> {

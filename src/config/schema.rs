@@ -3,7 +3,7 @@
 use super::scalar::Auto;
 use super::token::Token;
 use super::values::{
-    Backend, Count, FilePath, Listen, LogFormat, Policy, Pull, ResponseFormat, Role, Size, Span, Text,
+    Backend, Count, FilePath, Listen, LogFormat, Policy, Pull, ResponseFormat, Role, Size, Span, Text, Usd,
 };
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -85,6 +85,7 @@ pub struct Pool {
     pub service_prior: Span,
     pub boot_prior: Auto<Span>,
     pub counter_lag: Auto<Span>,
+    pub instance_usd_per_hour: Usd,
     pub dry_run: bool,
 }
 

@@ -1,6 +1,7 @@
 //! The kinds of single values that the configuration knows.
 
 use super::scalar::{Scalar, choice, text_scalar};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::Deref;
@@ -174,6 +175,32 @@ fn print_with_unit(n: u64, units: &[(&str, u64)], f: &mut fmt::Formatter<'_>) ->
     match units.iter().find(|(_, unit)| n > 0 && n.is_multiple_of(*unit)) {
         Some((name, unit)) => write!(f, "{} {name}", n / unit),
         None => write!(f, "{n}"),
+    }
+}
+
+/// A price in US dollars.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Usd(pub f64);
+
+impl Scalar for Usd {
+    fn parse(text: &str) -> Option<Usd> {
+        text.parse().ok().filter(|price| (0.0..=1e6).contains(price)).map(Usd)
+    }
+
+    fn expected() -> String {
+        "a price in USD from 0 to 1000000, such as 0.05".into()
+    }
+}
+
+impl<'de> Deserialize<'de> for Usd {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Usd, D::Error> {
+        super::scalar::deserialize(deserializer)
+    }
+}
+
+impl Serialize for Usd {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64(self.0)
     }
 }
 

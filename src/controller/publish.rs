@@ -46,6 +46,7 @@ impl Lead {
             retiring: u64::from(live.retiring),
             terminating: u64::from(live.terminating),
         });
+        metrics.set_pool_usd_per_hour(f64::from(live.total()) * self.cx.settings.instance_usd_per_hour);
         let (wanted, demand) = self.decision.as_ref().map_or((0, 0), |decision| (decision.wanted, decision.demand));
         metrics.set_pool_bounds(u64::from(wanted), u64::from(policy.max));
         let counters = self.counters.map(|(_, at)| now.saturating_sub(at)).unwrap_or_default();

@@ -10,7 +10,7 @@ fn value(text: &str, series: &str) -> Option<f64> {
 }
 
 /// The names of reference/http.md: dashboards and alarms rely on them.
-const NAMES: [&str; 24] = [
+const NAMES: [&str; 26] = [
     "bellows_queue_messages",
     "bellows_queue_oldest_age_seconds",
     "bellows_queue_sent_total",
@@ -33,6 +33,8 @@ const NAMES: [&str; 24] = [
     "bellows_local_free_bytes",
     "bellows_classify_duration_seconds",
     "bellows_jobs_total",
+    "bellows_labels_total",
+    "bellows_local_min_free_bytes",
     "bellows_build_info",
     "process_start_time_seconds",
 ];
@@ -83,6 +85,21 @@ fn every_series_is_there_from_the_start_with_0() {
     let used = |line: &&str| !line.starts_with('#') && !line.ends_with(" 0");
     let used: Vec<&str> = text.lines().filter(used).collect();
     assert_eq!(used.len(), 2, "only build info and start time are not 0: {used:?}");
+}
+
+#[test]
+fn labels_beyond_the_most_count_together() {
+    let metrics = metrics();
+    for n in 0..MOST_LABELS + 7 {
+        metrics.labelled(&format!("class {n}"));
+    }
+    metrics.labelled("class 0");
+    let text = metrics.render();
+    let of = |label: &str| value(&text, &format!("bellows_labels_total{{label=\"{label}\"}}"));
+    assert_eq!(
+        (of("class 0"), of("class 999"), of("class 1000"), of("other")),
+        (Some(2.0), Some(1.0), None, Some(7.0))
+    );
 }
 
 #[test]

@@ -152,6 +152,7 @@ impl World {
             policy: settings.policy,
             tick: settings.tick,
             dry_run: settings.dry_run,
+            instance_usd_per_hour: 0.0,
             priors: Priors { service: settings.service + settings.pause, boot: settings.boot },
             slots: 1,
             job_deadline: settings.job_deadline,

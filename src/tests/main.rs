@@ -15,6 +15,7 @@ mod explain;
 mod http;
 mod load;
 mod model;
+mod monitoring;
 mod page;
 mod pool;
 mod retire;

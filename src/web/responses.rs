@@ -110,6 +110,7 @@ impl Web {
             Answer::Classified(c) => {
                 let spent = c.timings_ms;
                 metrics.job_ended(Outcome::Classified);
+                metrics.labelled(&c.label);
                 metrics.queue_waited(span(spent.queue));
                 let stages = [
                     (Stage::Fetch, spent.fetch),

@@ -73,6 +73,7 @@ pub(super) async fn web(config: &Config, args: &ConfigArgs) -> Ended {
     let local = Local::open(config).map_err(|e| state_error(config, &e))?;
     let metrics = Arc::new(Metrics::new(host.clock.now()));
     let status = Arc::new(Status::new(config.local.min_free.0));
+    metrics.set_local_min_free_bytes(config.local.min_free.0);
     status.set_model(Some("it is being fetched and checked".into()));
     // the first upload may come before the first look
     status.set_free(disk::free_bytes(&config.state_dir())?);

@@ -404,7 +404,7 @@ run "settings_of_the_daemon" {
     settings = { pool = { policy = "deadline" }, app = { pause = "2s" }, "web" = { max_files = 10 } }
   }
   assert {
-    condition     = alltrue([for line in ["policy = \"deadline\"", "max_files = 10", "name = \"bellows\""] : strcontains(output.web_config, line)]) && strcontains(output.app_config, "[app]\npause = \"2s\"\n")
+    condition     = alltrue([for line in ["policy = \"deadline\"", "max_files = 10", "name = \"bellows\"", "instance_usd_per_hour = 0.09425"] : strcontains(output.web_config, line)]) && strcontains(output.app_config, "[app]\npause = \"2s\"\n")
     error_message = "Settings do not reach the daemon: ${output.web_config}"
   }
 }

@@ -8,6 +8,7 @@ fn values() {
     let duration = "a duration with its unit, such as \"250ms\", \"30s\", \"2m\" or \"3d\", not below 0";
     let size = "a size such as \"32 MiB\", \"10 MB\" or a number of bytes";
     let address = "ADDRESS:PORT such as \"127.0.0.1:3000\" or \"[::]:3000\"";
+    let price = "a price in USD from 0 to 1000000, such as 0.05";
     let whole = "a whole number from 0 to 4294967295";
     let cases = [
         ("web.wait", "-5s", "\"-5s\"", duration.to_owned()),
@@ -28,6 +29,8 @@ fn values() {
             "\"9223372036854775808\"",
             "a whole number, 0 or more, or \"auto\"".into(),
         ),
+        ("pool.instance_usd_per_hour", "-0.01", "\"-0.01\"", price.to_owned()),
+        ("pool.instance_usd_per_hour", "nan", "\"nan\"", price.to_owned()),
         ("pool.dry_run", "yes", "\"yes\"", "true or false".into()),
         ("role", "webb", "\"webb\"", "\"web\" or \"app\"".into()),
         ("role", "0", "0", "\"web\" or \"app\"".into()),

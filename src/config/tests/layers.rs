@@ -2,6 +2,16 @@
 
 use super::*;
 
+/// A price with and without a point, as people write it and as Terraform does.
+#[test]
+fn prices() {
+    for (given, price) in [("0", 0.0), ("2", 2.0), ("0.0466", 0.0466)] {
+        assert_eq!(load(&set(&[("pool.instance_usd_per_hour", given)])).config.pool.instance_usd_per_hour, Usd(price));
+        let (_folder, sources) = with_file(&format!("pool.instance_usd_per_hour = {given}\n"));
+        assert_eq!(load(&sources).config.pool.instance_usd_per_hour, Usd(price));
+    }
+}
+
 /// One key in all six layers; taken away from the top, the next one shows.
 #[test]
 fn later_layers_win() {

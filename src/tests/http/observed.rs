@@ -9,7 +9,7 @@ use serde_json::Value;
 use std::time::Duration;
 
 /// The names that dashboards and alarms rely on, each with its labels.
-const NAMES: [&str; 24] = [
+const NAMES: [&str; 26] = [
     "bellows_queue_messages{queue=\"request_queue\",state=\"visible\"}",
     "bellows_queue_oldest_age_seconds",
     "bellows_pool_instances{state=\"retiring\"}",
@@ -31,6 +31,8 @@ const NAMES: [&str; 24] = [
     "bellows_queue_deleted_total{queue=\"response_queue\"}",
     "bellows_classify_duration_seconds_bucket{stage=\"infer\",le=\"10\"}",
     "bellows_jobs_total{outcome=\"classified\"}",
+    "bellows_labels_total{label=\"other\"}",
+    "bellows_local_min_free_bytes",
     "bellows_queue_wait_seconds_count",
     "bellows_build_info{",
     "process_start_time_seconds",
@@ -84,6 +86,7 @@ fn a_known_sequence_is_counted_and_logged() {
         ("bellows_jobs_total{outcome=\"classified\"}", 2),
         ("bellows_jobs_total{outcome=\"refused\"}", 1),
         ("bellows_classify_duration_seconds_count{stage=\"infer\"}", 2),
+        (&format!("bellows_labels_total{{label=\"{label}\"}}"), 2),
         ("bellows_queue_wait_seconds_count", 2),
         ("bellows_dead_letters_total", 0),
         ("bellows_waiters", 0),
