@@ -5,6 +5,7 @@
     reason = "a test that panics has failed, and runs in real time"
 )]
 
+mod appliance;
 mod aws;
 mod contract;
 mod crash;
