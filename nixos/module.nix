@@ -185,8 +185,8 @@ in
           "~@resources"
         ];
         UMask = "0077";
-        # the engine reads /proc/cpuinfo: in the web tier there is none
-        ProcSubset = if isApp || !isAws then "all" else "pid";
+        # on ARM the engine reads in /proc/cpuinfo what the processor can do; on x86-64 it asks the processor
+        ProcSubset = if pkgs.stdenv.hostPlatform.isAarch64 then "all" else "pid";
       }
       // lib.optionalAttrs isApp {
         SocketBindDeny = "any";

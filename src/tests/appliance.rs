@@ -15,7 +15,9 @@ fn keys(table: &toml::Table, path: &str, out: &mut BTreeSet<String>) {
     for (name, value) in table {
         match value {
             toml::Value::Table(section) => keys(section, &format!("{path}{name}."), out),
-            _ => drop(out.insert(format!("{path}{name}"))),
+            _ => {
+                out.insert(format!("{path}{name}"));
+            }
         }
     }
 }

@@ -189,28 +189,12 @@ def stand_still(account):
         web.off()
 
 
-def harden(account):
-    """Every line that the app tier's unit leaves out: what a boot with it says."""
-    for name, lines in json.loads((HERE / "hardening.json").read_text()).items():
-        credentials = {f"systemd.unit-dropin.bellows.service~{name}": "[Service]\n" + "\n".join(lines["unit"]) + "\n"}
-        told = account.told("app", "i-0000000000000004", **{
-            "meta-data/ami-launch-index": "0",
-            "meta-data/tags/instance/bellows:ids": "1",
-        })
-        machine = Machine(name, BOOT / "images/app.raw", told, credentials)
-        try:
-            _, _, found = machine.wait(lines["says"], PATIENCE)
-            say(f"with {' '.join(lines['unit'])}: {found.group(0)!r}")
-        finally:
-            machine.off()
-
-
 def parse():
     parser = argparse.ArgumentParser()
     parser.add_argument("--daemon", required=True)
     parser.add_argument("--photograph", required=True)
     parser.add_argument("--label", required=True)
-    parser.add_argument("--only", choices=["build", "stages", "tamper", "stand-still", "hardening"], action="append")
+    parser.add_argument("--only", choices=["build", "stages", "tamper", "stand-still"], action="append")
     return parser.parse_args()
 
 
@@ -242,7 +226,6 @@ def main():
         "stages": lambda account: stages(account, chosen.photograph, chosen.label),
         "tamper": tamper,
         "stand-still": stand_still,
-        "hardening": harden,
     }
     for name, step in steps.items():
         if name not in only:
