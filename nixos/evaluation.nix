@@ -42,9 +42,9 @@ let
   # and those of nixpkgs by theirs, without hash and version
   short =
     value:
-    lib.concatMapStrings (part: if builtins.isList part then "/nix/store/@${lib.head part}@" else part) (
-      builtins.split "/nix/store/[a-z0-9]{32}-([a-z-]+)-[0-9][^/ \":]*" value
-    );
+    lib.concatMapStrings (
+      part: if builtins.isList part then "/nix/store/@${lib.head part}@" else part
+    ) (builtins.split "/nix/store/[a-z0-9]{32}-([a-z-]+)-[0-9][^/ \":]*" value);
   plain =
     value:
     short (

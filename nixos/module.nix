@@ -88,7 +88,10 @@ in
         message = "services.bellows: only the app tier retires, so powerOffWhenRetired makes no sense with role \"web\".";
       }
       {
-        assertion = cfg.settings.web.allow_anonymous != true || cfg.settings.web.tokens == null || cfg.settings.web.tokens == [ ];
+        assertion =
+          cfg.settings.web.allow_anonymous != true
+          || cfg.settings.web.tokens == null
+          || cfg.settings.web.tokens == [ ];
         message = "services.bellows: settings.web.allow_anonymous lets everybody in, whatever settings.web.tokens says; set one of them.";
       }
     ];

@@ -49,7 +49,9 @@ in
         ];
         dashboards.settings.providers = lib.optional (has "dashboard.json") {
           name = "bellows";
-          options.path = pkgs.runCommand "dashboards" { } "install -D -m 444 ${./monitoring/dashboard.json} $out/dashboard.json";
+          options.path =
+            pkgs.runCommand "dashboards" { }
+              "install -D -m 444 ${./monitoring/dashboard.json} $out/dashboard.json";
         };
       };
     };

@@ -1,7 +1,6 @@
 # `nix run .#publish -- --region REGION`: both images, registered in that region by packer/image.pkr.hcl. Credentials are
 # found as the AWS command line finds them. images.json gets the ids.
 {
-  lib,
   writeShellApplication,
   coreutils,
   packer,

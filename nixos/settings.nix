@@ -77,8 +77,7 @@ let
     else
       types.str;
 
-  optionsOf =
-    path: lib.mapAttrs (name: value: optionOf (path ++ [ name ]) value);
+  optionsOf = path: lib.mapAttrs (name: value: optionOf (path ++ [ name ]) value);
   optionOf =
     path: value:
     if builtins.isAttrs value then
@@ -103,18 +102,24 @@ let
         let
           at = path ++ [ name ];
         in
-        if builtins.isAttrs value && !(value ? _type) then keysOf at value else [ (lib.concatStringsSep "." at) ]
+        if builtins.isAttrs value && !(value ? _type) then
+          keysOf at value
+        else
+          [ (lib.concatStringsSep "." at) ]
       ) set
     );
   unknown = lib.subtractLists (keysOf [ ] defaults) (
     lib.concatLists (
       lib.mapAttrsToList (
-        section: value: if value ? check then [ section ] else map (key: "${section}.${key}") (lib.attrNames value)
+        section: value:
+        if value ? check then [ section ] else map (key: "${section}.${key}") (lib.attrNames value)
       ) known
     )
   );
 in
-assert lib.assertMsg (unknown == [ ]) "nixos/settings.nix knows keys that the daemon does not: ${toString unknown}";
+assert lib.assertMsg (
+  unknown == [ ]
+) "nixos/settings.nix knows keys that the daemon does not: ${toString unknown}";
 {
   type = types.submodule { options = optionsOf [ ] defaults; };
 
