@@ -72,7 +72,7 @@ class Machine:
     def command(self, image, credentials, extra):
         variables = self.folder / "variables.fd"
         shutil.copy(FIRMWARE / "OVMF_VARS_4M.fd", variables)
-        service = f"{sys.executable} {HERE / 'metadata.py'} {self.metadata}"
+        service = f"{sys.executable} -I -S {HERE / 'metadata.py'} {self.metadata}"
         network = (
             "user,id=net,net=169.254.169.0/24,host=169.254.169.2,dns=169.254.169.253,dhcpstart=169.254.169.15,"
             f"hostfwd=tcp:127.0.0.1:{self.port}-:3000,guestfwd=tcp:169.254.169.254:80-cmd:{service}"

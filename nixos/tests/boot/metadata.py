@@ -4,24 +4,21 @@
 FILE is JSON: what there is, by path below /latest/, and `log`, a file that gets a line for each request.
 """
 
-import hashlib
-import hmac
 import json
 import sys
 import time
 
-KEY = b"the boot test's own"
+# started for each request, which the daemon gives a second: it imports little, and its tokens need not be secret
+SEAL = "the-boot-test"
 
 
 def token(seconds):
-    ends = str(int(time.time()) + seconds)
-    return f"{ends}.{hmac.new(KEY, ends.encode(), hashlib.sha256).hexdigest()}"
+    return f"{int(time.time()) + seconds}.{SEAL}"
 
 
 def is_good(given):
     ends, _, seal = given.partition(".")
-    expected = hmac.new(KEY, ends.encode(), hashlib.sha256).hexdigest()
-    return hmac.compare_digest(seal, expected) and int(ends) > time.time()
+    return seal == SEAL and ends.isdigit() and int(ends) > time.time()
 
 
 def answer(method, path, headers, told):
