@@ -108,7 +108,8 @@ impl Web {
     /// Starts the loop that brings answers to those who wait.
     pub fn start(&self) {
         let web = self.clone();
-        self.0.edges.host.spawn("responses", async move { responses::run(web).await });
+        let host = &self.0.edges.host;
+        host.spawn("responses", host.turning.watch("responses", async move { responses::run(web).await }));
     }
 
     /// Images that somebody waits for.

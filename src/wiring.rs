@@ -4,6 +4,7 @@
 #[cfg_attr(not(feature = "aws"), path = "wiring/no_aws.rs")]
 mod aws;
 mod local;
+mod supervisor;
 
 use crate::config::{self, Backend, Config, ConfigArgs, Sources};
 use crate::edge::bucket::Bucket;
@@ -156,13 +157,16 @@ impl WebTier {
         );
         web.start();
         let (pool_ended, pool_end) = tokio::sync::oneshot::channel();
+        let controller = host.turning.watch("controller", controller);
         host.spawn("controller", async move {
             controller.await;
             let _ = pool_ended.send(());
         });
-        host.spawn("metrics", web::serve_metrics(web.clone(), listeners.metrics));
+        let inside = host.turning.watch("metrics", web::serve_metrics(web.clone(), listeners.metrics));
+        host.spawn("metrics", inside);
         host.spawn("signals", stop_on_signal(host.clone()));
-        let serve = web::serve(web, listeners.web);
+        let serve = host.turning.watch("accept", web::serve(web, listeners.web));
+        supervisor::serving(&host);
         let failed = tokio::select! {
             biased;
             ending = host.ended() => Some(ending),
@@ -180,6 +184,7 @@ impl WebTier {
             }
         };
         host.end(Ending::Drained);
+        supervisor::stopping();
         host.drain(Duration::from_secs(1)).await;
         Ok(failed.map_or(Exit::Success, exit_of))
     }
@@ -233,8 +238,11 @@ async fn work(
         started,
         evicted: member.evicted,
     };
-    host.spawn("intake", app::run(edges, settings));
-    Ok(exit_of(host.ended().await))
+    host.spawn("intake", host.turning.watch("intake", app::run(edges, settings)));
+    supervisor::serving(&host);
+    let ending = host.ended().await;
+    supervisor::stopping();
+    Ok(exit_of(ending))
 }
 
 fn exit_of(ending: Ending) -> Exit {

@@ -4,7 +4,7 @@
 use super::job::{Done, Job, JobEnding};
 use super::retire::{Looking, Order};
 use super::{App, Edges, Settings, Tally};
-use crate::edge::host::Ending;
+use crate::edge::host::{Ending, WAKE};
 use crate::edge::queue::{Delivery, MAX_WAIT};
 use crate::edge::{self, Kind};
 use bellows_core::message::WorkerState;
@@ -88,8 +88,9 @@ fn look(app: &App) -> (Looks, mpsc::Receiver<Event>, oneshot::Receiver<()>) {
     let ((orders, order), (events, told)) = (mpsc::channel(ORDERS), mpsc::channel(1));
     let looking = Looking { app: app.clone(), wanted: wanted.clone(), empty: empty.clone(), events, orders: order };
     let (ended, over) = oneshot::channel();
+    let looks = app.edges.host.turning.watch("terminate-look", looking.run());
     app.edges.host.spawn("terminate-look", async move {
-        looking.run().await;
+        looks.await;
         let _ = ended.send(());
     });
     (Looks { wanted, empty, orders }, told, over)
@@ -117,9 +118,11 @@ impl Intake {
                 Some(done) = ended.recv() => self.finished(&done),
                 Some(event) = told.recv() => self.told(event),
                 received = receive(&mut poll), if poll.is_some() => self.received(received),
-                () = tokio::time::sleep_until(reported + self.app.report_every()) => {
-                    reported = Instant::now();
-                    self.app.report(WorkerState::Ready, self.tally, self.worker.in_hand(), boot).await;
+                () = tokio::time::sleep_until((reported + self.app.report_every()).min(Instant::now() + WAKE)) => {
+                    if reported.elapsed() >= self.app.report_every() {
+                        reported = Instant::now();
+                        self.app.report(WorkerState::Ready, self.tally, self.worker.in_hand(), boot).await;
+                    }
                     None
                 }
             };

@@ -4,6 +4,7 @@
 use super::App;
 use super::lease::extend;
 use crate::edge::Kind;
+use crate::edge::host::WAKE;
 use crate::edge::queue::Delivery;
 use crate::edge::{self};
 use bellows_core::control::Control;
@@ -66,7 +67,9 @@ impl Looking {
                 biased;
                 () = self.events.closed() => return Err(Over),
                 () = self.empty.notified() => looks.empty_receive(self.app.now()),
-                () = tokio::time::sleep(due) => {}
+                () = tokio::time::sleep(due.min(WAKE)) => if due > WAKE {
+                    continue;
+                },
             }
             looks.looked(self.app.now());
             if self.wanted.load(Ordering::Relaxed) {
@@ -134,9 +137,9 @@ impl Looking {
             let order = tokio::select! {
                 biased;
                 order = self.orders.recv() => order,
-                () = tokio::time::sleep(self.app.settings.heartbeat), if !lost => {
-                    lost = self.is_lost(delivery).await;
-                    if lost {
+                () = tokio::time::sleep(self.app.settings.heartbeat.min(WAKE)) => {
+                    if !lost && self.is_lost(delivery).await {
+                        lost = true;
                         self.tell(Event::RequestLost).await?;
                     }
                     continue;

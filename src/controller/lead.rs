@@ -2,6 +2,7 @@
 //! be is in the control object.
 
 use super::Context;
+use crate::edge::host::WAKE;
 use crate::metrics::Loop;
 use bellows_core::control::{Leader, Standing};
 use bellows_core::estimate::Meter;
@@ -86,6 +87,7 @@ impl Lead {
                 () = news(status.submitted(), &changed, next_wake) => Wake::News,
                 () = tokio::time::sleep_until(launch_at), if launch_at > Instant::now() => Wake::News,
                 () = tokio::time::sleep(self.boot_look()), if self.roster.is_booting() => Wake::News,
+                () = tokio::time::sleep(WAKE) => continue,
             };
             if wake == Wake::News {
                 next_wake = Instant::now() + WAKE_EVERY;

@@ -4,6 +4,7 @@
 use super::Context;
 use super::lead::Lead;
 use crate::edge::bucket::Etag;
+use crate::edge::host::WAKE;
 use crate::edge::{self, Error, Kind};
 use crate::metrics::Loop;
 use bellows_core::control::{Claim, Control, Leader, Next, Standing, TTL, Watch, report_every};
@@ -40,7 +41,7 @@ impl Context {
             };
             // a follower serves uploads, too, and is unready where its queue cannot be read
             let _ = self.read_depths().await;
-            let _ = tokio::time::timeout(pause, stop.cancelled()).await;
+            let _ = tokio::time::timeout(pause.min(WAKE), stop.cancelled()).await;
         }
     }
 

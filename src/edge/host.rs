@@ -1,6 +1,10 @@
 //! What a process asks of its host: wall clock, randomness, tasks, and its own end. In the simulator all four are
 //! virtual, so roles reach them only through here.
 
+mod turning;
+
+pub use turning::{Turning, WAKE};
+
 use super::{Error, Kind, Result};
 use bellows_core::key::RequestId;
 use bellows_core::time::Timestamp;
@@ -131,6 +135,8 @@ pub struct Host {
     killed: CancellationToken,
     ending: Arc<Mutex<Option<Ending>>>,
     ended: Arc<Notify>,
+    /// The loops that the process is nothing without.
+    pub turning: Turning,
 }
 
 impl Host {
@@ -143,6 +149,7 @@ impl Host {
             killed: CancellationToken::new(),
             ending: Arc::default(),
             ended: Arc::default(),
+            turning: Turning::default(),
         }
     }
 

@@ -5,6 +5,7 @@
     reason = "a test that panics has failed, and runs in real time"
 )]
 
+mod appliance;
 mod aws;
 mod contract;
 mod crash;
@@ -21,4 +22,5 @@ mod pool;
 mod retire;
 #[path = "../benches/scaling/mod.rs"]
 mod scaling;
+mod supervised;
 mod support;

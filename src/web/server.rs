@@ -4,6 +4,7 @@ use super::peer::Peer;
 use super::reply::HttpResponse;
 use super::routes::{Head, named};
 use super::{Refusal, Web, refusal};
+use crate::edge::host::WAKE;
 use crate::metrics::{Label, Route};
 use futures_util::FutureExt;
 use hyper::Request;
@@ -87,6 +88,7 @@ async fn accept(
             biased;
             () = stop.cancelled() => return,
             next = next => next,
+            () = tokio::time::sleep(WAKE) => continue,
         };
         match (permit, accepted) {
             (Ok(permit), Ok((stream, _))) => {

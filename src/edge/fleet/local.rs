@@ -122,6 +122,8 @@ impl Fleet {
             .arg(format!("--set=app.app_tier_id={}", id.0))
             .arg(format!("--set=app.instance_id={}", instance_id.0))
             .stdin(Stdio::piped())
+            // systemd hears of the service by this process alone
+            .env_remove("NOTIFY_SOCKET")
             .process_group(0)
             .spawn()
             .map_err(|e| Error::io("fleet.launch", settings.program.display(), e))?;
