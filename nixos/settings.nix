@@ -44,6 +44,7 @@ let
       "json"
     ];
     pool.policy = types.enum [
+      "auto"
       "per-request"
       "backlog"
       "deadline"
@@ -66,6 +67,8 @@ let
     value:
     if builtins.isBool value then
       types.bool
+    else if builtins.isFloat value then
+      types.numbers.nonnegative
     else if builtins.isInt value then
       types.ints.unsigned
     else if builtins.isList value then

@@ -41,8 +41,8 @@ fn queue(stage: &Stage, name: &str) -> Queue {
 /// Instances of the pool that somebody pays for.
 async fn living(stage: &Stage) -> usize {
     let pool = Filter::builder().name(format!("tag:{}", tag::POOL)).values(&stage.pool).build();
-    let state = Filter::builder().name("instance-state-name").values("pending").values("running").build();
-    let found = stage.place.clients.ec2.describe_instances().filters(pool).filters(state).send().await.unwrap();
+    let paid = Filter::builder().name("instance-state-name").values("pending").values("running").build();
+    let found = stage.place.clients.ec2.describe_instances().filters(pool).filters(paid).send().await.unwrap();
     found.reservations().iter().map(|reservation| reservation.instances().len()).sum()
 }
 
@@ -57,8 +57,8 @@ async fn stranger(stage: &Stage) -> String {
 
 async fn lives(stage: &Stage, id: &str) -> bool {
     let found = stage.place.clients.ec2.describe_instances().instance_ids(id).send().await.unwrap();
-    let state = found.reservations()[0].instances()[0].state().and_then(|state| state.name());
-    matches!(state, Some(InstanceStateName::Pending | InstanceStateName::Running))
+    let now = found.reservations()[0].instances()[0].state().and_then(|state| state.name());
+    matches!(now, Some(InstanceStateName::Pending | InstanceStateName::Running))
 }
 
 /// Takes `count` requests and answers them as a worker does.

@@ -46,6 +46,9 @@ const FAULTS: [Fault; 7] = [
     Fault::Twice,
 ];
 
+/// What a trap does, told the call.
+pub type Spring = Box<dyn FnOnce(&str) + Send>;
+
 /// Waits for one call, the first that is named so and has this in what is told of it: before it happens or after it
 /// did, something is done, and its answer is lost.
 pub struct Trap {
@@ -53,7 +56,7 @@ pub struct Trap {
     pub within: &'static str,
     pub after: bool,
     /// Told the address, whose credentials it came with, and the body.
-    pub spring: Box<dyn FnOnce(&str) + Send>,
+    pub spring: Spring,
 }
 
 /// Ends with the test process.

@@ -3,7 +3,7 @@
 
 use super::bridge::Bridge;
 use super::end_to_end::{SETTINGS, accepted, block_on};
-use super::proxy::{Proxy, Trap};
+use super::proxy::{Proxy, Spring, Trap};
 use super::stage::{Stage, Way};
 use crate::support::client::{Client, sha256};
 use crate::support::daemon::{Daemon, signal};
@@ -86,7 +86,7 @@ fn cycle((victim, call, within): Step, after: bool) {
     let way = |proxy: &Proxy| Way { endpoint: Some(proxy.endpoint.clone()), environment: Vec::new() };
     let bridge = stage.bridge(&way(&of_app));
     let web = Mutex::new(stage.web("i-0web", &way(&of_web)));
-    let (proxy, spring): (&Proxy, Box<dyn FnOnce(&str) + Send>) = match victim {
+    let (proxy, spring): (&Proxy, Spring) = match victim {
         Victim::Controller => {
             let pid = web.lock().unwrap().child.id();
             (&of_web, Box::new(move |_| signal(pid, Signal::KILL)))
