@@ -4,9 +4,13 @@
 //! Each process reaches the world over a [`Wire`](crate::edge::wire::Wire) of its own, so that it can be cut off and
 //! killed at any point of any call.
 
+mod bill;
+mod chance;
 mod machines;
 mod process;
 mod world;
 
+pub use bill::{Bill, Lived};
+pub use chance::Chance;
 pub use process::{Controller, Fault, Point};
 pub use world::{Kind, Settings, World};

@@ -1,5 +1,7 @@
 //! The world: what all processes share.
 
+use super::bill::Bill;
+use super::chance::Chance;
 use super::machines::Machines;
 use super::process::{Controller, Fault, Line, Point};
 use crate::controller::{self, Retention};
@@ -15,7 +17,7 @@ use bellows_core::control::Control;
 use bellows_core::estimate::Priors;
 use bellows_core::key::{self, RequestId};
 use bellows_core::message::{self, Request, VERSION};
-use bellows_core::pool::{InstanceId, Named, UNLISTED_GRACE};
+use bellows_core::pool::{InstanceId, Named, State, UNLISTED_GRACE};
 use bellows_core::scale::Policy;
 use bellows_core::time::Timestamp;
 use bytes::Bytes;
@@ -72,13 +74,22 @@ pub struct World {
     pub output: bucket::memory::Bucket,
     pub fleet: fleet::memory::Fleet,
     pub(super) machines: Machines,
+    pub(super) chance: Chance,
+    /// What instances would cost.
+    pub bill: Bill,
 }
 
 impl World {
     /// A world without controllers and machines. Call it inside a runtime whose clock is paused.
     pub fn new(settings: Settings) -> edge::Result<World> {
+        World::with(settings, Chance::default())
+    }
+
+    /// The same, where some things are left to chance.
+    pub fn with(settings: Settings, chance: Chance) -> edge::Result<World> {
         let host = Host::new(Clock::virtual_from(BEGIN), Entropy::seeded(settings.seed));
-        let store = queue::memory::Store::new(host.clock.clone());
+        let late = queue::memory::Late { seed: settings.seed, ..chance.counters };
+        let store = queue::memory::Store::late(host.clock.clone(), late);
         let open = |name: &str, dead_letters| {
             let (visibility, retention) = (settings.visibility, Duration::from_hours(96));
             store.queue(queue::Settings { name: name.into(), visibility, retention, dead_letters })
@@ -102,11 +113,24 @@ impl World {
             output: bucket(),
             fleet,
             machines: Machines::default(),
+            chance,
+            bill: Bill::default(),
             settings: Arc::new(settings),
             host,
         };
         world.host.spawn("machines", world.clone().run_machines(orders));
         Ok(world)
+    }
+
+    /// An instance is in this state now.
+    pub(super) fn become_(&self, id: &InstanceId, state: State) {
+        self.fleet.become_(id, state);
+        self.bill.became(id, state, self.host.clock.now());
+    }
+
+    /// How many instances were ended by somebody else while an image was in their hands.
+    pub fn interrupted(&self) -> u64 {
+        self.machines.interrupted.load(Ordering::Relaxed)
     }
 
     pub(super) fn queue(queue: &queue::memory::Queue, wire: &Wire) -> Queue {
