@@ -7,10 +7,19 @@
 mod bill;
 mod chance;
 mod machines;
+mod plot;
 mod process;
+mod report;
+mod run;
+mod trace;
 mod world;
 
+pub use crate::edge::queue::memory::Late;
 pub use bill::{Bill, Lived};
 pub use chance::Chance;
+pub use plot::svg;
 pub use process::{Controller, Fault, Point};
+pub use report::{Figures, csv, json, table};
+pub use run::{Look, Outcome, Plan, run};
+pub use trace::{Bin, SHAPES, Trace};
 pub use world::{Kind, Settings, World};

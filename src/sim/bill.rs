@@ -31,8 +31,9 @@ pub struct Bill(Arc<Mutex<Book>>);
 #[derive(Debug, Default)]
 struct Book {
     lives: Vec<Lived>,
-    /// Those that live, and where they stand.
+    /// Those that live, and where they stand; the most there were at once.
     live: BTreeMap<InstanceId, usize>,
+    most: usize,
 }
 
 impl Bill {
@@ -42,6 +43,7 @@ impl Bill {
         let place = book.lives.len();
         book.lives.push(Lived { named: named.clone(), launched: now, running: None, terminated: None });
         book.live.insert(named.instance_id.clone(), place);
+        book.most = book.most.max(book.live.len());
         place as u64
     }
 
@@ -58,6 +60,11 @@ impl Bill {
             }
             _ => {}
         }
+    }
+
+    /// The largest number of instances that lived at once, those that boot or end counted.
+    pub fn most(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).most
     }
 
     /// Every instance's life.

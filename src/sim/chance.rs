@@ -3,6 +3,7 @@
 
 use crate::edge::host::mix;
 use crate::edge::queue::memory::Late;
+use bellows_core::estimate::Priors;
 use std::time::Duration;
 
 /// How the world departs from its means. The default departs from nothing.
@@ -18,6 +19,8 @@ pub struct Chance {
     pub boot_cv: f64,
     /// An instance that ran at all is billed for so long.
     pub least_bill: Duration,
+    /// What the controller believes before it has measured anything. None: the truth.
+    pub priors: Option<Priors>,
 }
 
 /// What a number is drawn for.
@@ -25,6 +28,7 @@ pub struct Chance {
 pub(super) enum Draw {
     Service,
     Boot,
+    Arrival,
 }
 
 /// A fraction in `0.0..1.0`, the `nth` of its kind in this world.

@@ -9,7 +9,7 @@ use crate::edge;
 use crate::edge::bucket::{self, Bucket};
 use crate::edge::fleet::{self, Fleet};
 use crate::edge::host::{Clock, Entropy, Host};
-use crate::edge::queue::{self, Queue};
+use crate::edge::queue::{self, Depth, Queue};
 use crate::edge::wire::Wire;
 use crate::metrics::Metrics;
 use crate::status::Status;
@@ -170,13 +170,14 @@ impl World {
 
     fn controller_settings(&self, owner: &str) -> controller::Settings {
         let (settings, processes) = (&self.settings, self.settings.kind == Kind::Processes);
+        let truth = Priors { service: settings.service + settings.pause, boot: settings.boot };
         controller::Settings {
             owner: owner.into(),
             entitled: processes,
             policy: settings.policy,
             tick: settings.tick,
             dry_run: settings.dry_run,
-            priors: Priors { service: settings.service + settings.pause, boot: settings.boot },
+            priors: self.chance.priors.unwrap_or(truth),
             slots: 1,
             job_deadline: settings.job_deadline,
             report_every: settings.report_every,
@@ -222,11 +223,21 @@ impl World {
 
     /// The `n`-th image: input, then message.
     pub async fn upload(&self, n: u128) -> edge::Result<RequestId> {
+        self.send(n, "").await
+    }
+
+    /// The same; whoever answers it also sends a response.
+    pub async fn submit(&self, n: u128) -> edge::Result<RequestId> {
+        self.send(n, "response_queue").await
+    }
+
+    async fn send(&self, n: u128, reply_to: &str) -> edge::Result<RequestId> {
         let wire = Wire::default();
         let id = RequestId(Uuid::from_u128(n));
         let key = key::input(id, "a.png");
-        World::bucket(&self.input, &wire).put(&key, Bytes::from_static(b"image")).await?;
-        let (reply_to, submitted_at) = (String::new(), self.host.clock.now());
+        let image = Bytes::copy_from_slice(&(n as u64).to_le_bytes());
+        World::bucket(&self.input, &wire).put(&key, image).await?;
+        let (reply_to, submitted_at) = (reply_to.to_owned(), self.host.clock.now());
         let request = Request { v: VERSION, request_id: id, filename: "a.png".into(), key, reply_to, submitted_at };
         World::queue(&self.requests, &wire).send(message::encode(&request).unwrap_or_default()).await?;
         Ok(id)
@@ -245,6 +256,22 @@ impl World {
 
     pub fn live(&self) -> Vec<Named> {
         self.fleet.live()
+    }
+
+    /// The queue of responses, for whoever waits.
+    pub fn responses(&self) -> Queue {
+        World::queue(&self.responses, &Wire::default())
+    }
+
+    /// What the counters of the queue of requests say now: as late as this world has them.
+    pub async fn counted(&self) -> edge::Result<Depth> {
+        World::queue(&self.requests, &Wire::default()).depth().await
+    }
+
+    /// An answered request's objects have come of age.
+    pub async fn forget(&self, id: RequestId) -> edge::Result<()> {
+        World::bucket(&self.input, &Wire::default()).delete(&key::input(id, "a.png")).await?;
+        World::bucket(&self.output, &Wire::default()).delete(&key::result(id)).await
     }
 
     /// Messages in all queues.
