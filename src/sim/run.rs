@@ -215,6 +215,11 @@ impl Clients {
         self.answered.push_back((Instant::now(), id));
     }
 
+    /// How long the oldest request has waited. They come in the order of their ids.
+    fn oldest(&self) -> Duration {
+        self.open.first_key_value().map(|(_, came)| came.elapsed()).unwrap_or_default()
+    }
+
     /// One whose objects nobody needs any more.
     fn aged(&mut self) -> Option<RequestId> {
         let (at, _) = self.answered.front()?;
@@ -247,7 +252,7 @@ async fn look(status: Arc<Status>, clients: Shared, looks: Arc<Mutex<Vec<Look>>>
             at: began.elapsed().as_secs_f64(),
             arrived: std::mem::take(&mut clients.arrived),
             open: clients.open.len() as u64,
-            oldest: status.oldest_age().as_secs_f64(),
+            oldest: clients.oldest().as_secs_f64(),
             wanted: pool.wanted,
             booting: pool.states.booting,
             ready: pool.states.ready,

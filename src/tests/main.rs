@@ -18,4 +18,5 @@ mod model;
 mod page;
 mod pool;
 mod retire;
+mod simulate;
 mod support;
