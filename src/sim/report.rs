@@ -212,7 +212,7 @@ fn promises(figures: &[Figures]) -> String {
 pub fn csv(figures: &[Figures]) -> Result<String, csv::Error> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     figures.iter().try_for_each(|figures| writer.serialize(figures))?;
-    let bytes = writer.into_inner().map_err(|e| e.into_error())?;
+    let bytes = writer.into_inner().map_err(csv::IntoInnerError::into_error)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 

@@ -143,7 +143,8 @@ async fn live(plan: &Plan, trace: &Trace, progress: &dyn Fn(u64)) -> edge::Resul
         lock(&clients).came(RequestId(uuid::Uuid::from_u128(requests.into())));
         world.submit(requests.into()).await?;
         entering.accepted();
-        while let Some(id) = lock(&clients).aged() {
+        let aged = lock(&clients).aged();
+        for id in aged {
             world.forget(id).await?;
         }
         if requests - told >= 1000 {
@@ -220,10 +221,11 @@ impl Clients {
         self.open.first_key_value().map(|(_, came)| came.elapsed()).unwrap_or_default()
     }
 
-    /// One whose objects nobody needs any more.
-    fn aged(&mut self) -> Option<RequestId> {
-        let (at, _) = self.answered.front()?;
-        (at.elapsed() >= KEEP_ANSWERED).then(|| self.answered.pop_front()).flatten().map(|(_, id)| id)
+    /// Those whose objects nobody needs any more.
+    fn aged(&mut self) -> Vec<RequestId> {
+        let young = |(at, _): &(Instant, RequestId)| at.elapsed() < KEEP_ANSWERED;
+        let old = self.answered.iter().position(young).unwrap_or(self.answered.len());
+        self.answered.drain(..old).map(|(_, id)| id).collect()
     }
 }
 

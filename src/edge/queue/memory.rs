@@ -35,7 +35,7 @@ struct Shared {
 pub struct Queue {
     shared: Arc<Shared>,
     settings: Arc<Settings>,
-    shelf: usize,
+    stock: usize,
     dead_letters: usize,
     /// Wakes one receive for each message that becomes visible, and all where a message may become visible earlier than
     /// they think.
@@ -114,7 +114,9 @@ impl Shelf {
         if self.set_back {
             let messages = std::mem::take(&mut self.messages);
             (self.visible, self.hidden, self.delayed) = Default::default();
-            messages.into_iter().for_each(|(place, message)| self.put(place, message, now));
+            for (place, message) in messages {
+                self.put(place, message, now);
+            }
         }
         let mut gone = Vec::new();
         while let Some((place, _)) = self.messages.first_key_value()
@@ -156,19 +158,19 @@ impl Store {
     pub fn queue(&self, settings: Settings) -> Result<Queue> {
         settings.check()?;
         let mut state = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let shelf = state.shelf(&settings.name);
-        let dead_letters = settings.dead_letters.as_ref().map_or(shelf, |(_, name)| state.shelf(name));
-        let news = Arc::clone(&state.shelves[shelf].news);
+        let stock = state.stock(&settings.name);
+        let dead_letters = settings.dead_letters.as_ref().map_or(stock, |(_, name)| state.stock(name));
+        let news = Arc::clone(&state.shelves[stock].news);
         let (shared, wire) = (Arc::clone(&self.shared), Wire::default());
         drop(state);
-        Ok(Queue { shared, settings: Arc::new(settings), shelf, dead_letters, news, wire })
+        Ok(Queue { shared, settings: Arc::new(settings), stock, dead_letters, news, wire })
     }
 }
 
 impl State {
-    fn shelf(&mut self, name: &str) -> usize {
-        if let Some(shelf) = self.names.get(name) {
-            return *shelf;
+    fn stock(&mut self, name: &str) -> usize {
+        if let Some(stock) = self.names.get(name) {
+            return *stock;
         }
         self.shelves.push(Shelf::default());
         self.names.insert(name.to_owned(), self.shelves.len() - 1);
@@ -177,23 +179,23 @@ impl State {
 
     /// Brings a queue to this moment.
     fn pass(&mut self, queue: &Queue, now: Timestamp) {
-        for (_, seq) in self.shelves[queue.shelf].pass(&self.late, queue.settings.retention, now) {
+        for (_, seq) in self.shelves[queue.stock].pass(&self.late, queue.settings.retention, now) {
             self.places.remove(&seq);
         }
     }
 
     /// Notes what the counters of a queue are from now on.
-    fn note(&mut self, shelf: usize, now: Timestamp) {
-        let shelf = &mut self.shelves[shelf];
-        shelf.past.note(&self.late, now, shelf.depth());
+    fn note(&mut self, stock: usize, now: Timestamp) {
+        let stock = &mut self.shelves[stock];
+        stock.past.note(&self.late, now, stock.depth());
     }
 
     /// What the receive gives.
     fn receive(&mut self, queue: &Queue, max: usize, now: Timestamp) -> Vec<Delivery> {
         let (settings, mut taken) = (&queue.settings, Vec::new());
         while taken.len() < max
-            && let Some(place) = self.shelves[queue.shelf].visible.first().copied()
-            && let Some(mut message) = self.shelves[queue.shelf].take(place)
+            && let Some(place) = self.shelves[queue.stock].visible.first().copied()
+            && let Some(mut message) = self.shelves[queue.stock].take(place)
         {
             if settings.dead_letters.as_ref().is_some_and(|(most, _)| message.receives >= *most) {
                 self.bury(queue.dead_letters, place, message, now);
@@ -203,33 +205,33 @@ impl State {
             message.lease += 1;
             message.visible_at = now.plus(settings.visibility);
             taken.push(delivery(place, &message, now));
-            self.shelves[queue.shelf].put(place, message, now);
+            self.shelves[queue.stock].put(place, message, now);
         }
-        self.note(queue.shelf, now);
+        self.note(queue.stock, now);
         taken
     }
 
     /// Puts a message to the dead letters, where it is visible at once.
-    fn bury(&mut self, shelf: usize, place: Place, message: Message, now: Timestamp) {
-        self.places.insert(place.1, (shelf, place));
-        self.shelves[shelf].put(place, Message { visible_at: now, ..message }, now);
-        self.note(shelf, now);
+    fn bury(&mut self, stock: usize, place: Place, message: Message, now: Timestamp) {
+        self.places.insert(place.1, (stock, place));
+        self.shelves[stock].put(place, Message { visible_at: now, ..message }, now);
+        self.note(stock, now);
         // somebody may wait for it
-        self.shelves[shelf].news.notify_one();
+        self.shelves[stock].news.notify_one();
     }
 
     /// When a receive of this queue would find something: now, later, or never.
     fn next_visible(&self, queue: &Queue, now: Timestamp) -> Option<Timestamp> {
-        let shelf = &self.shelves[queue.shelf];
-        if shelf.visible.is_empty() { shelf.hidden.first().map(|(due, _)| *due) } else { Some(now) }
+        let stock = &self.shelves[queue.stock];
+        if stock.visible.is_empty() { stock.hidden.first().map(|(due, _)| *due) } else { Some(now) }
     }
 
     /// The message a receipt stands for, if its lease still holds; none where the message is gone.
     fn leased(&mut self, queue: &Queue, (seq, lease): (u64, u64), now: Timestamp) -> Held {
         self.pass(queue, now);
-        let Some((shelf, place)) = self.places.get(&seq).copied() else { return Held::Gone };
-        match self.shelves[shelf].messages.get(&place) {
-            Some(message) if message.lease == lease && message.visible_at > now => Held::Ours(shelf, place),
+        let Some((stock, place)) = self.places.get(&seq).copied() else { return Held::Gone };
+        match self.shelves[stock].messages.get(&place) {
+            Some(message) if message.lease == lease && message.visible_at > now => Held::Ours(stock, place),
             _ => Held::Lost,
         }
     }
@@ -292,9 +294,9 @@ impl Api for Queue {
             state.last += 1;
             let place = (now, state.last);
             let message = Message { body, visible_at: now.plus(delay), receives: 0, lease: 0 };
-            state.places.insert(place.1, (self.shelf, place));
-            state.shelves[self.shelf].put(place, message, now);
-            state.note(self.shelf, now);
+            state.places.insert(place.1, (self.stock, place));
+            state.shelves[self.stock].put(place, message, now);
+            state.note(self.stock, now);
         }
         if delay.is_zero() {
             self.news.notify_one();
@@ -339,10 +341,10 @@ impl Api for Queue {
         let lease = parse("queue.delete", receipt)?;
         let (mut state, now) = self.lock();
         match state.leased(self, lease, now) {
-            Held::Ours(shelf, place) => {
+            Held::Ours(stock, place) => {
                 state.places.remove(&place.1);
-                state.shelves[shelf].take(place);
-                state.note(shelf, now);
+                state.shelves[stock].take(place);
+                state.note(stock, now);
                 Ok(())
             }
             Held::Lost => Err(expired("queue.delete")),
@@ -354,13 +356,13 @@ impl Api for Queue {
         let lease = parse("queue.extend", receipt)?;
         {
             let (mut state, now) = self.lock();
-            let Held::Ours(shelf, place) = state.leased(self, lease, now) else {
+            let Held::Ours(stock, place) = state.leased(self, lease, now) else {
                 return Err(expired("queue.extend"));
             };
-            if let Some(message) = state.shelves[shelf].take(place) {
+            if let Some(message) = state.shelves[stock].take(place) {
                 let message = Message { visible_at: now.plus(visibility), ..message };
-                state.shelves[shelf].put(place, message, now);
-                state.note(shelf, now);
+                state.shelves[stock].put(place, message, now);
+                state.note(stock, now);
             }
         }
         self.tell(visibility);
@@ -371,7 +373,7 @@ impl Api for Queue {
         let (mut state, now) = self.lock();
         state.pass(self, now);
         let age = state.late.age(now);
-        let shelf = &state.shelves[self.shelf];
-        Ok(if age.is_zero() { shelf.depth() } else { shelf.past.at(now.minus(age)) })
+        let stock = &state.shelves[self.stock];
+        Ok(if age.is_zero() { stock.depth() } else { stock.past.at(now.minus(age)) })
     }
 }

@@ -27,7 +27,7 @@ impl Trace {
             "batches" => (0..12).map(|n| at_once(f64::from(n) * 600.0, 60)).collect(),
             "diurnal" => curve(86_400, |t| 3.0 * day(t)),
             "flash-crowd" => curve(3600, |t| 0.2 + 7.8 * crowd(t)),
-            "square-wave" => curve(7200, |t| if (t / 300.0) as u64 % 2 == 0 { 4.0 } else { 0.0 }),
+            "square-wave" => curve(7200, |t| if t % 600.0 < 300.0 { 4.0 } else { 0.0 }),
             "poisson" => random(7200.0, |_| 2.0),
             "bursty" => bursty(),
             _ => return None,
