@@ -11,6 +11,7 @@ pub mod model;
 pub mod pause;
 pub mod remote;
 pub mod run;
+pub mod simulate;
 pub mod token;
 pub mod why;
 
@@ -50,6 +51,8 @@ enum Command {
     CheckConfig(check_config::CheckConfig),
     /// Ask whether the service here is ready: exit 0, or 69 with the reason
     Health(health::Health),
+    /// Try policies on a trace before anything is paid for: cost, latency, launches
+    Simulate(simulate::Simulate),
     /// Say in plain words what the pool did and why, or draw it
     Why(why::Why),
     /// Make tokens for those who may use the service
@@ -125,6 +128,7 @@ pub fn run(cli: Cli) -> Exit {
         Some(Command::Model(Configured { config, args })) => with_model(&config, |m| model::run(&args, m)),
         Some(Command::CheckConfig(args)) => check_config::run(&args),
         Some(Command::Health(args)) => health::run(&args),
+        Some(Command::Simulate(args)) => simulate::run(&args),
         Some(Command::Why(args)) => why::run(&args),
         Some(Command::Token(args)) => token::run(&args),
         Some(Command::Pause(args)) => pause::pause(&args),

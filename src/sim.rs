@@ -4,9 +4,22 @@
 //! Each process reaches the world over a [`Wire`](crate::edge::wire::Wire) of its own, so that it can be cut off and
 //! killed at any point of any call.
 
+mod bill;
+mod chance;
 mod machines;
+mod plot;
 mod process;
+mod report;
+mod run;
+mod trace;
 mod world;
 
+pub use crate::edge::queue::memory::Late;
+pub use bill::{Bill, Lived};
+pub use chance::Chance;
+pub use plot::svg;
 pub use process::{Controller, Fault, Point};
+pub use report::{Figures, csv, json, table};
+pub use run::{Look, Outcome, Plan, run};
+pub use trace::{Bin, SHAPES, Trace};
 pub use world::{Kind, Settings, World};

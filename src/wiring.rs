@@ -317,10 +317,28 @@ struct Leading {
     deletes: bool,
 }
 
+/// What a controller of this configuration is told of its pool; for whoever simulates one.
+pub fn pool(config: &Config) -> controller::Settings {
+    let leading = Leading {
+        owner: String::new(),
+        entitled: false,
+        unlisted_grace: Duration::ZERO,
+        cancel_wait: Duration::ZERO,
+        deletes: false,
+    };
+    controller_settings(config, leading)
+}
+
+/// Where the pool is on AWS and nobody says how long, the hold follows the boots that are measured.
+fn hold(config: &Config) -> Hold {
+    let span = config.hold(Duration::ZERO);
+    if config.pool.hold.set().is_none() && !config.is_local() { Hold::Boots(span) } else { Hold::Fixed(span) }
+}
+
 /// What both kinds of controller are told; the rest is the backend's.
 fn controller_settings(config: &Config, kind: Leading) -> controller::Settings {
     let pool = &config.pool;
-    let rule = match pool.policy {
+    let rule = match config.policy() {
         config::Policy::PerRequest => Rule::PerRequest,
         config::Policy::Backlog => Rule::Backlog,
         config::Policy::Deadline => Rule::Deadline,
@@ -332,7 +350,7 @@ fn controller_settings(config: &Config, kind: Leading) -> controller::Settings {
             rule,
             min: pool.min_instances,
             max: config.max_instances(),
-            hold: Hold::Fixed(config.hold(Duration::ZERO)),
+            hold: hold(config),
             latency_target: *pool.latency_target,
             counter_lag: config.counter_lag(),
         },

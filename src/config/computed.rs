@@ -2,7 +2,7 @@
 
 use super::scalar::Auto;
 use super::schema::Config;
-use super::values::{Backend, FilePath, Span};
+use super::values::{Backend, FilePath, Policy, Span};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -38,6 +38,12 @@ impl Config {
             Auto::Auto if !self.is_local() => floor.max(measured_boot * 3),
             _ => floor,
         }
+    }
+
+    /// How the need is worked out.
+    pub fn policy(&self) -> Policy {
+        let local = self.is_local();
+        self.pool.policy.or_else(|| if local { Policy::Backlog } else { Policy::Deadline })
     }
 
     /// Launch to ready, until it was measured.
@@ -89,6 +95,7 @@ impl Config {
         fixed.pool.max_instances = Auto::Set(self.max_instances());
         fixed.pool.tick = Auto::Set(Span(self.tick()));
         fixed.pool.hold = Auto::Set(Span(self.hold(boot)));
+        fixed.pool.policy = Auto::Set(self.policy());
         fixed.pool.boot_prior = Auto::Set(Span(boot));
         fixed.pool.counter_lag = Auto::Set(Span(self.counter_lag()));
         fixed.app.sessions = Auto::Set(self.sessions());

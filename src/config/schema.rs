@@ -80,7 +80,7 @@ pub struct Pool {
     pub min_instances: u32,
     pub tick: Auto<Span>,
     pub hold: Auto<Span>,
-    pub policy: Policy,
+    pub policy: Auto<Policy>,
     pub latency_target: Span,
     pub service_prior: Span,
     pub boot_prior: Auto<Span>,

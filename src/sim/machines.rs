@@ -1,5 +1,6 @@
 //! Machines: they boot, run an app-tier process, and end; as processes of their controller, or for themselves.
 
+use super::chance::{Draw, vary};
 use super::process::Line;
 use super::world::{Kind, World};
 use crate::app;
@@ -9,7 +10,7 @@ use crate::edge::host::Host;
 use bellows_core::answer::{Model, Prediction};
 use bellows_core::pool::{InstanceId, Named, State};
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -24,6 +25,8 @@ pub(super) struct Machines {
     workers: Arc<Mutex<BTreeMap<InstanceId, Worker>>>,
     /// So many of the next launches never become ready.
     pub(super) duds: Arc<AtomicU32>,
+    /// So many were ended by somebody else while an image was in their hands.
+    pub(super) interrupted: Arc<AtomicU64>,
 }
 
 /// An app-tier process as those see it who disturb it.
@@ -31,12 +34,18 @@ pub(super) struct Machines {
 pub(super) struct Worker {
     pub(super) line: Arc<Line>,
     pub(super) evicted: CancellationToken,
+    /// An image is in the engine.
+    busy: Arc<AtomicBool>,
 }
 
 impl Machines {
     /// One that has started; none: it boots, or never will.
     pub(super) fn worker(&self, id: &InstanceId) -> Option<Worker> {
-        self.workers.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+        self.workers().get(id).cloned()
+    }
+
+    fn workers(&self) -> MutexGuard<'_, BTreeMap<InstanceId, Worker>> {
+        self.workers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn hosts(&self) -> MutexGuard<'_, BTreeMap<InstanceId, Host>> {
@@ -55,8 +64,13 @@ impl Machines {
                 // nobody reads the pipe of a process that hangs: whoever leads next kills it in time
                 continue;
             }
-            world.fleet.become_(id, State::ShuttingDown);
+            world.become_(id, State::ShuttingDown);
         }
+    }
+
+    /// Whether it works on an image.
+    fn is_busy(&self, id: &InstanceId) -> bool {
+        self.worker(id).is_some_and(|worker| worker.busy.load(Ordering::Relaxed))
     }
 
     /// kill -STOP of one: it does nothing any more, and nobody sees it end.
@@ -85,11 +99,13 @@ impl World {
                     self.host.spawn("machine", async move { world.run_machine(named).await });
                 }
                 Order::Terminate(id) => {
+                    let interrupted = u64::from(self.machines.is_busy(&id));
+                    self.machines.interrupted.fetch_add(interrupted, Ordering::Relaxed);
                     self.machines.kill(&id);
                     let (world, ending) = (self.clone(), self.settings.ending);
                     self.host.spawn("ending", async move {
                         sleep(ending).await;
-                        world.fleet.become_(&id, State::Terminated);
+                        world.become_(&id, State::Terminated);
                     });
                 }
                 Order::Release => self.machines.orphan(&self),
@@ -99,10 +115,10 @@ impl World {
 
     async fn run_machine(self, named: Named) {
         let host = Host::new(self.host.clock.clone(), self.host.entropy.clone());
-        self.machines.hosts().insert(named.instance_id.clone(), host.clone());
-        sleep(self.settings.boot).await;
-        if !host.is_killed() && !host.stop.is_cancelled() {
-            self.fleet.become_(&named.instance_id, State::Running);
+        let id = &named.instance_id;
+        self.machines.hosts().insert(id.clone(), host.clone());
+        let nth = self.bill.launched(&named, self.host.clock.now());
+        if self.boot(id, nth, &host).await {
             if !self.machines.is_dud() {
                 self.start_worker(&named, &host);
             }
@@ -110,22 +126,37 @@ impl World {
         }
         // a process is gone with its exit; a machine powers itself off
         host.kill();
-        self.machines.hosts().remove(&named.instance_id);
+        self.machines.hosts().remove(id);
+        self.machines.workers().remove(id);
         if self.settings.kind == Kind::Machines {
-            self.fleet.become_(&named.instance_id, State::ShuttingDown);
+            self.become_(id, State::ShuttingDown);
             sleep(self.settings.ending).await;
         }
-        self.fleet.become_(&named.instance_id, State::Terminated);
+        self.become_(id, State::Terminated);
+    }
+
+    /// First nobody pays for it, then it runs and boots; false where it was ended meanwhile.
+    async fn boot(&self, id: &InstanceId, nth: u64, host: &Host) -> bool {
+        let (settings, chance) = (&self.settings, &self.chance);
+        let unbilled = chance.boot_unbilled.unwrap_or(settings.boot).min(settings.boot);
+        let rest = vary(settings.boot.saturating_sub(unbilled), chance.boot_cv, settings.seed, Draw::Boot, nth);
+        let lives = || !host.is_killed() && !host.stop.is_cancelled();
+        sleep(unbilled).await;
+        if lives() {
+            self.become_(id, State::Running);
+            sleep(rest).await;
+        }
+        lives()
     }
 
     fn start_worker(&self, named: &Named, host: &Host) {
         let (line, evicted) = (Line::new(host.clone(), Vec::new()), CancellationToken::new());
         let wire = line.wire();
-        let worker = Worker { line, evicted: evicted.clone() };
-        let mut workers = self.machines.workers.lock().unwrap_or_else(PoisonError::into_inner);
-        workers.insert(named.instance_id.clone(), worker);
+        let busy = Arc::<AtomicBool>::default();
+        let worker = Worker { line, evicted: evicted.clone(), busy: busy.clone() };
+        self.machines.workers().insert(named.instance_id.clone(), worker);
         let (engine, work) = Engine::channel(1);
-        host.spawn("engine", classify(work, self.settings.service));
+        host.spawn("engine", self.clone().classify(work, busy));
         let edges = app::Edges {
             requests: World::queue(&self.requests, &wire),
             dead: World::queue(&self.dead, &wire),
@@ -156,13 +187,25 @@ impl World {
     }
 }
 
-/// An engine that sleeps.
-async fn classify(mut work: Receiver, service: Duration) {
-    while let Some(work) = work.recv().await {
-        sleep(service).await;
-        let predictions = vec![Prediction { index: 0, label: "thing".into(), probability: 1.0 }];
-        let labelled =
-            Labelled { predictions, sha256: String::new(), decode_ms: 0.0, infer_ms: service.as_secs_f64() * 1e3 };
-        let _ = work.reply.send(Ok(labelled));
+impl World {
+    /// An engine that sleeps.
+    async fn classify(self, mut work: Receiver, busy: Arc<AtomicBool>) {
+        while let Some(work) = work.recv().await {
+            busy.store(true, Ordering::Relaxed);
+            let service = self.service(&work.image);
+            sleep(service).await;
+            busy.store(false, Ordering::Relaxed);
+            let predictions = vec![Prediction { index: 0, label: "thing".into(), probability: 1.0 }];
+            let infer_ms = service.as_secs_f64() * 1e3;
+            let labelled = Labelled { predictions, sha256: String::new(), decode_ms: 0.0, infer_ms };
+            let _ = work.reply.send(Ok(labelled));
+        }
+    }
+
+    /// How long the engine takes for an image: drawn by the number that is the image's only content, so that it is the
+    /// same whoever works on it, and when.
+    fn service(&self, image: &[u8]) -> Duration {
+        let (settings, nth) = (&self.settings, image.try_into().map_or(0, u64::from_le_bytes));
+        vary(settings.service, self.chance.service_cv, settings.seed, Draw::Service, nth)
     }
 }

@@ -34,6 +34,9 @@ pub(super) struct Line {
     log: Mutex<Vec<(&'static str, Leg)>>,
 }
 
+/// Points that are remembered: more than a test disturbs, and no more in a week than in an hour.
+const LOGGED: Point = 100_000;
+
 impl Line {
     pub(super) fn new(host: Host, faults: Vec<(Point, Fault)>) -> Arc<Line> {
         let (passed, faults) = (AtomicU64::new(0), Mutex::new(faults));
@@ -51,7 +54,9 @@ impl Line {
 
     fn fault(&self, operation: &'static str, leg: Leg) -> Option<Fault> {
         let point = self.passed.fetch_add(1, Ordering::Relaxed);
-        self.log.lock().unwrap_or_else(PoisonError::into_inner).push((operation, leg));
+        if point < LOGGED {
+            self.log.lock().unwrap_or_else(PoisonError::into_inner).push((operation, leg));
+        }
         let failing = *self.failing.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((name, kind)) = failing
             && (name, leg) == (operation, Leg::There)

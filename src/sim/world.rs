@@ -1,5 +1,7 @@
 //! The world: what all processes share.
 
+use super::bill::Bill;
+use super::chance::Chance;
 use super::machines::Machines;
 use super::process::{Controller, Fault, Line, Point};
 use crate::controller::{self, Retention};
@@ -7,7 +9,7 @@ use crate::edge;
 use crate::edge::bucket::{self, Bucket};
 use crate::edge::fleet::{self, Fleet};
 use crate::edge::host::{Clock, Entropy, Host};
-use crate::edge::queue::{self, Queue};
+use crate::edge::queue::{self, Depth, Queue};
 use crate::edge::wire::Wire;
 use crate::metrics::Metrics;
 use crate::status::Status;
@@ -15,7 +17,7 @@ use bellows_core::control::Control;
 use bellows_core::estimate::Priors;
 use bellows_core::key::{self, RequestId};
 use bellows_core::message::{self, Request, VERSION};
-use bellows_core::pool::{InstanceId, Named, UNLISTED_GRACE};
+use bellows_core::pool::{InstanceId, Named, State, UNLISTED_GRACE};
 use bellows_core::scale::Policy;
 use bellows_core::time::Timestamp;
 use bytes::Bytes;
@@ -72,13 +74,22 @@ pub struct World {
     pub output: bucket::memory::Bucket,
     pub fleet: fleet::memory::Fleet,
     pub(super) machines: Machines,
+    pub(super) chance: Chance,
+    /// What instances would cost.
+    pub bill: Bill,
 }
 
 impl World {
     /// A world without controllers and machines. Call it inside a runtime whose clock is paused.
     pub fn new(settings: Settings) -> edge::Result<World> {
+        World::with(settings, Chance::default())
+    }
+
+    /// The same, where some things are left to chance.
+    pub fn with(settings: Settings, chance: Chance) -> edge::Result<World> {
         let host = Host::new(Clock::virtual_from(BEGIN), Entropy::seeded(settings.seed));
-        let store = queue::memory::Store::new(host.clock.clone());
+        let late = queue::memory::Late { seed: settings.seed, ..chance.counters };
+        let store = queue::memory::Store::late(host.clock.clone(), late);
         let open = |name: &str, dead_letters| {
             let (visibility, retention) = (settings.visibility, Duration::from_hours(96));
             store.queue(queue::Settings { name: name.into(), visibility, retention, dead_letters })
@@ -102,11 +113,24 @@ impl World {
             output: bucket(),
             fleet,
             machines: Machines::default(),
+            chance,
+            bill: Bill::default(),
             settings: Arc::new(settings),
             host,
         };
         world.host.spawn("machines", world.clone().run_machines(orders));
         Ok(world)
+    }
+
+    /// An instance is in this state now.
+    pub(super) fn become_(&self, id: &InstanceId, state: State) {
+        self.fleet.become_(id, state);
+        self.bill.became(id, state, self.host.clock.now());
+    }
+
+    /// How many instances were ended by somebody else while an image was in their hands.
+    pub fn interrupted(&self) -> u64 {
+        self.machines.interrupted.load(Ordering::Relaxed)
     }
 
     pub(super) fn queue(queue: &queue::memory::Queue, wire: &Wire) -> Queue {
@@ -146,6 +170,7 @@ impl World {
 
     fn controller_settings(&self, owner: &str) -> controller::Settings {
         let (settings, processes) = (&self.settings, self.settings.kind == Kind::Processes);
+        let truth = Priors { service: settings.service + settings.pause, boot: settings.boot };
         controller::Settings {
             owner: owner.into(),
             entitled: processes,
@@ -153,7 +178,7 @@ impl World {
             tick: settings.tick,
             dry_run: settings.dry_run,
             instance_usd_per_hour: 0.0,
-            priors: Priors { service: settings.service + settings.pause, boot: settings.boot },
+            priors: self.chance.priors.unwrap_or(truth),
             slots: 1,
             job_deadline: settings.job_deadline,
             report_every: settings.report_every,
@@ -199,11 +224,21 @@ impl World {
 
     /// The `n`-th image: input, then message.
     pub async fn upload(&self, n: u128) -> edge::Result<RequestId> {
+        self.send(n, "").await
+    }
+
+    /// The same; whoever answers it also sends a response.
+    pub async fn submit(&self, n: u128) -> edge::Result<RequestId> {
+        self.send(n, "response_queue").await
+    }
+
+    async fn send(&self, n: u128, reply_to: &str) -> edge::Result<RequestId> {
         let wire = Wire::default();
         let id = RequestId(Uuid::from_u128(n));
         let key = key::input(id, "a.png");
-        World::bucket(&self.input, &wire).put(&key, Bytes::from_static(b"image")).await?;
-        let (reply_to, submitted_at) = (String::new(), self.host.clock.now());
+        let image = Bytes::copy_from_slice(&(n as u64).to_le_bytes());
+        World::bucket(&self.input, &wire).put(&key, image).await?;
+        let (reply_to, submitted_at) = (reply_to.to_owned(), self.host.clock.now());
         let request = Request { v: VERSION, request_id: id, filename: "a.png".into(), key, reply_to, submitted_at };
         World::queue(&self.requests, &wire).send(message::encode(&request).unwrap_or_default()).await?;
         Ok(id)
@@ -222,6 +257,22 @@ impl World {
 
     pub fn live(&self) -> Vec<Named> {
         self.fleet.live()
+    }
+
+    /// The queue of responses, for whoever waits.
+    pub fn responses(&self) -> Queue {
+        World::queue(&self.responses, &Wire::default())
+    }
+
+    /// What the counters of the queue of requests say now: as late as this world has them.
+    pub async fn counted(&self) -> edge::Result<Depth> {
+        World::queue(&self.requests, &Wire::default()).depth().await
+    }
+
+    /// An answered request's objects have come of age.
+    pub async fn forget(&self, id: RequestId) -> edge::Result<()> {
+        World::bucket(&self.input, &Wire::default()).delete(&key::input(id, "a.png")).await?;
+        World::bucket(&self.output, &Wire::default()).delete(&key::result(id)).await
     }
 
     /// Messages in all queues.

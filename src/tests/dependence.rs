@@ -23,7 +23,20 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("wiring", &["app", "web", "controller", "model", "edge", "status", "metrics", "config", "exit"]),
     (
         "cli",
-        &["wiring", "model", "edge", "status", "metrics", "config", "exit", "telemetry", "client", "load", "batch"],
+        &[
+            "wiring",
+            "model",
+            "edge",
+            "status",
+            "metrics",
+            "config",
+            "exit",
+            "telemetry",
+            "client",
+            "load",
+            "batch",
+            "sim",
+        ],
     ),
 ];
 /// Modules that name concrete backends of edges.

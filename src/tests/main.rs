@@ -22,5 +22,6 @@ mod pool;
 mod retire;
 #[path = "../benches/scaling/mod.rs"]
 mod scaling;
+mod simulate;
 mod supervised;
 mod support;

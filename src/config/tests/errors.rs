@@ -35,7 +35,7 @@ fn values() {
         ("role", "webb", "\"webb\"", "\"web\" or \"app\"".into()),
         ("role", "0", "0", "\"web\" or \"app\"".into()),
         ("backend", "sim", "\"sim\"", "\"local\" or \"aws\"".into()),
-        ("pool.policy", "fast", "\"fast\"", "\"per-request\" or \"backlog\" or \"deadline\"".into()),
+        ("pool.policy", "fast", "\"fast\"", "\"per-request\" or \"backlog\" or \"deadline\", or \"auto\"".into()),
         ("web.response_format", "json", "\"json\"", "\"text\" or \"tuple\" or \"original\"".into()),
         ("model.pull", "always", "\"always\"", "\"missing\" or \"never\"".into()),
         ("model.max_pixels", "64 MiB", "\"64 MiB\"", "a number such as \"64 M\" or 64000000".into()),

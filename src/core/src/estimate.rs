@@ -131,6 +131,11 @@ impl Meter {
         self.traffic.unanswered(now)
     }
 
+    /// Requests sent and not seen to be answered. One whose answer was lost stays among them for ever.
+    pub fn open(&self) -> u64 {
+        self.traffic.open()
+    }
+
     /// What goes into the control object.
     pub fn estimates(&self, now: Duration) -> Estimates {
         let whole = |count: u128| u64::try_from(count).unwrap_or(u64::MAX);

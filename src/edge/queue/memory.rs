@@ -1,11 +1,17 @@
-//! Queues in memory, for the simulator and for tests: no thread, no file, and the same order in every run.
+//! Queues in memory, for the simulator and for tests: no thread, no file, and the same order in every run. What a call
+//! costs does not depend on how much waits.
 
-use super::{Api, Delivery, Depth, MAX_DELAY, Receipt, Settings};
+mod late;
+
+pub use late::Late;
+
+use super::{Api, Delivery, Depth, MAX_DELAY, MAX_WAIT, Receipt, Settings};
 use crate::edge::host::Clock;
 use crate::edge::wire::Wire;
 use crate::edge::{Error, Kind, Result};
 use bellows_core::time::Timestamp;
-use std::collections::BTreeMap;
+use late::Past;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -22,8 +28,6 @@ pub struct Store {
 struct Shared {
     clock: Clock,
     state: Mutex<State>,
-    /// Told of every change that may make a message visible, now or later.
-    changed: Notify,
 }
 
 /// A queue of a store.
@@ -31,15 +35,38 @@ struct Shared {
 pub struct Queue {
     shared: Arc<Shared>,
     settings: Arc<Settings>,
+    stock: usize,
+    dead_letters: usize,
+    /// Wakes one receive for each message that becomes visible, and all where a message may become visible earlier than
+    /// they think.
+    news: Arc<Notify>,
     pub(super) wire: Wire,
 }
 
 #[derive(Debug, Default)]
 struct State {
     last: u64,
-    queues: BTreeMap<String, BTreeMap<Place, Message>>,
+    late: Late,
+    names: BTreeMap<String, usize>,
+    shelves: Vec<Shelf>,
     /// Which queue each message is in, and where.
-    places: BTreeMap<u64, (String, Place)>,
+    places: BTreeMap<u64, (usize, Place)>,
+}
+
+/// One queue's messages.
+#[derive(Debug, Default)]
+struct Shelf {
+    messages: BTreeMap<Place, Message>,
+    /// Those that a receive may take, and the others by when they become so.
+    visible: BTreeSet<Place>,
+    hidden: BTreeSet<(Timestamp, Place)>,
+    /// Hidden ones that were never received.
+    delayed: u64,
+    /// When it was last looked at, and whether that was ever later than the next time: then nothing is as it was left.
+    seen: Timestamp,
+    set_back: bool,
+    past: Past,
+    news: Arc<Notify>,
 }
 
 /// Oldest first; equally old ones in the order of sending.
@@ -60,74 +87,151 @@ impl Message {
     }
 }
 
+impl Shelf {
+    fn put(&mut self, place: Place, message: Message, now: Timestamp) {
+        if message.visible(now) {
+            self.visible.insert(place);
+        } else {
+            self.hidden.insert((message.visible_at, place));
+            self.delayed += u64::from(message.receives == 0);
+        }
+        self.messages.insert(place, message);
+    }
+
+    fn take(&mut self, place: Place) -> Option<Message> {
+        let message = self.messages.remove(&place)?;
+        if !self.visible.remove(&place) {
+            self.hidden.remove(&(message.visible_at, place));
+            self.delayed -= u64::from(message.receives == 0);
+        }
+        Some(message)
+    }
+
+    /// Takes in what time has changed: messages become visible again; those past their retention are gone and returned.
+    fn pass(&mut self, late: &Late, retention: Duration, now: Timestamp) -> Vec<Place> {
+        self.set_back |= now < self.seen;
+        self.seen = now;
+        if self.set_back {
+            let messages = std::mem::take(&mut self.messages);
+            (self.visible, self.hidden, self.delayed) = Default::default();
+            for (place, message) in messages {
+                self.put(place, message, now);
+            }
+        }
+        let mut gone = Vec::new();
+        while let Some((place, _)) = self.messages.first_key_value()
+            && place.0 < now.minus(retention)
+        {
+            let place = *place;
+            self.take(place);
+            gone.push(place);
+        }
+        while let Some((due, place)) = self.hidden.first().copied()
+            && due <= now
+        {
+            self.hidden.remove(&(due, place));
+            self.visible.insert(place);
+            let never = self.messages.get(&place).is_some_and(|message| message.receives == 0);
+            self.delayed -= u64::from(never);
+            self.past.note(late, due, self.depth());
+        }
+        gone
+    }
+
+    fn depth(&self) -> Depth {
+        let (visible, delayed) = (self.visible.len() as u64, self.delayed);
+        Depth { visible, in_flight: self.hidden.len() as u64 - delayed, delayed }
+    }
+}
+
 impl Store {
     pub fn new(clock: Clock) -> Store {
-        Store { shared: Arc::new(Shared { clock, state: Mutex::default(), changed: Notify::new() }) }
+        Store::late(clock, Late::default())
+    }
+
+    /// Queues whose counters lag behind.
+    pub fn late(clock: Clock, late: Late) -> Store {
+        Store { shared: Arc::new(Shared { clock, state: Mutex::new(State { late, ..State::default() }) }) }
     }
 
     /// A queue of this store, made where it is not.
     pub fn queue(&self, settings: Settings) -> Result<Queue> {
         settings.check()?;
-        Ok(Queue { shared: Arc::clone(&self.shared), settings: Arc::new(settings), wire: Wire::default() })
+        let mut state = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let stock = state.stock(&settings.name);
+        let dead_letters = settings.dead_letters.as_ref().map_or(stock, |(_, name)| state.stock(name));
+        let news = Arc::clone(&state.shelves[stock].news);
+        let (shared, wire) = (Arc::clone(&self.shared), Wire::default());
+        drop(state);
+        Ok(Queue { shared, settings: Arc::new(settings), stock, dead_letters, news, wire })
     }
 }
 
 impl State {
-    /// The messages of a queue, those past their retention removed.
-    fn queue(&mut self, settings: &Settings, now: Timestamp) -> &mut BTreeMap<Place, Message> {
-        let queue = self.queues.entry(settings.name.clone()).or_default();
-        let kept = queue.split_off(&(now.minus(settings.retention), 0));
-        for (_, seq) in std::mem::replace(queue, kept).into_keys() {
-            self.places.remove(&seq);
+    fn stock(&mut self, name: &str) -> usize {
+        if let Some(stock) = self.names.get(name) {
+            return *stock;
         }
-        queue
+        self.shelves.push(Shelf::default());
+        self.names.insert(name.to_owned(), self.shelves.len() - 1);
+        self.shelves.len() - 1
     }
 
-    /// What the receive gives, and whether it found dead letters.
-    fn receive(&mut self, settings: &Settings, max: usize, now: Timestamp) -> (Vec<Delivery>, bool) {
-        let queue = self.queue(settings, now);
-        let (mut taken, mut dead) = (Vec::new(), Vec::new());
-        for (place, message) in queue.iter_mut().filter(|(_, message)| message.visible(now)) {
-            if taken.len() == max {
-                break;
-            }
+    /// Brings a queue to this moment.
+    fn pass(&mut self, queue: &Queue, now: Timestamp) {
+        for (_, seq) in self.shelves[queue.stock].pass(&self.late, queue.settings.retention, now) {
+            self.places.remove(&seq);
+        }
+    }
+
+    /// Notes what the counters of a queue are from now on.
+    fn note(&mut self, stock: usize, now: Timestamp) {
+        let stock = &mut self.shelves[stock];
+        stock.past.note(&self.late, now, stock.depth());
+    }
+
+    /// What the receive gives.
+    fn receive(&mut self, queue: &Queue, max: usize, now: Timestamp) -> Vec<Delivery> {
+        let (settings, mut taken) = (&queue.settings, Vec::new());
+        while taken.len() < max
+            && let Some(place) = self.shelves[queue.stock].visible.first().copied()
+            && let Some(mut message) = self.shelves[queue.stock].take(place)
+        {
             if settings.dead_letters.as_ref().is_some_and(|(most, _)| message.receives >= *most) {
-                dead.push(*place);
+                self.bury(queue.dead_letters, place, message, now);
                 continue;
             }
             message.receives += 1;
             message.lease += 1;
             message.visible_at = now.plus(settings.visibility);
-            taken.push(delivery(*place, message, now));
+            taken.push(delivery(place, &message, now));
+            self.shelves[queue.stock].put(place, message, now);
         }
-        for place in &dead {
-            self.bury(settings, *place, now);
-        }
-        (taken, !dead.is_empty())
+        self.note(queue.stock, now);
+        taken
     }
 
-    /// Moves a message to the dead letters, where it is visible at once.
-    fn bury(&mut self, settings: &Settings, place: Place, now: Timestamp) {
-        let Some((_, dead_letters)) = &settings.dead_letters else { return };
-        let message = self.queues.get_mut(&settings.name).and_then(|queue| queue.remove(&place));
-        let Some(message) = message else { return };
-        let buried = self.queues.entry(dead_letters.clone()).or_default();
-        buried.insert(place, Message { visible_at: now, ..message });
-        self.places.insert(place.1, (dead_letters.clone(), place));
+    /// Puts a message to the dead letters, where it is visible at once.
+    fn bury(&mut self, stock: usize, place: Place, message: Message, now: Timestamp) {
+        self.places.insert(place.1, (stock, place));
+        self.shelves[stock].put(place, Message { visible_at: now, ..message }, now);
+        self.note(stock, now);
+        // somebody may wait for it
+        self.shelves[stock].news.notify_one();
     }
 
     /// When a receive of this queue would find something: now, later, or never.
-    fn next_visible(&mut self, settings: &Settings, now: Timestamp) -> Option<Timestamp> {
-        let queue = self.queue(settings, now);
-        queue.values().map(|message| if message.visible(now) { now } else { message.visible_at }).min()
+    fn next_visible(&self, queue: &Queue, now: Timestamp) -> Option<Timestamp> {
+        let stock = &self.shelves[queue.stock];
+        if stock.visible.is_empty() { stock.hidden.first().map(|(due, _)| *due) } else { Some(now) }
     }
 
     /// The message a receipt stands for, if its lease still holds; none where the message is gone.
-    fn leased(&mut self, settings: &Settings, (seq, lease): (u64, u64), now: Timestamp) -> Held {
-        self.queue(settings, now);
-        let Some((name, place)) = self.places.get(&seq).cloned() else { return Held::Gone };
-        match self.queues.get(&name).and_then(|queue| queue.get(&place)) {
-            Some(message) if message.lease == lease && message.visible_at > now => Held::Ours(name, place),
+    fn leased(&mut self, queue: &Queue, (seq, lease): (u64, u64), now: Timestamp) -> Held {
+        self.pass(queue, now);
+        let Some((stock, place)) = self.places.get(&seq).copied() else { return Held::Gone };
+        match self.shelves[stock].messages.get(&place) {
+            Some(message) if message.lease == lease && message.visible_at > now => Held::Ours(stock, place),
             _ => Held::Lost,
         }
     }
@@ -135,7 +239,7 @@ impl State {
 
 /// How a receipt relates to its message.
 enum Held {
-    Ours(String, Place),
+    Ours(usize, Place),
     Lost,
     Gone,
 }
@@ -173,19 +277,32 @@ impl Queue {
     fn lock(&self) -> (MutexGuard<'_, State>, Timestamp) {
         (self.shared.state.lock().unwrap_or_else(PoisonError::into_inner), self.shared.clock.now())
     }
+
+    /// A message will be visible after so long: those who wait may think that there is none for longer.
+    fn tell(&self, hidden: Duration) {
+        if hidden < MAX_WAIT {
+            self.news.notify_waiters();
+        }
+    }
 }
 
 impl Api for Queue {
     async fn send(&self, body: String, delay: Duration) -> Result<()> {
         {
             let (mut state, now) = self.lock();
+            state.pass(self, now);
             state.last += 1;
             let place = (now, state.last);
             let message = Message { body, visible_at: now.plus(delay), receives: 0, lease: 0 };
-            state.queue(&self.settings, now).insert(place, message);
-            state.places.insert(place.1, (self.settings.name.clone(), place));
+            state.places.insert(place.1, (self.stock, place));
+            state.shelves[self.stock].put(place, message, now);
+            state.note(self.stock, now);
         }
-        self.shared.changed.notify_waiters();
+        if delay.is_zero() {
+            self.news.notify_one();
+        } else {
+            self.tell(delay);
+        }
         Ok(())
     }
 
@@ -193,21 +310,20 @@ impl Api for Queue {
         let end = Instant::now() + wait;
         loop {
             // made before the look, so that nothing falls between the two
-            let changed = self.shared.changed.notified();
+            let changed = self.news.notified();
             let due = {
                 let (mut state, now) = self.lock();
                 if stop.is_cancelled() {
                     return Ok(Vec::new());
                 }
-                let (taken, buried) = state.receive(&self.settings, max, now);
-                if buried {
-                    // somebody may wait for them
-                    self.shared.changed.notify_waiters();
-                }
+                state.pass(self, now);
+                let taken = state.receive(self, max, now);
                 if !taken.is_empty() {
+                    drop(state);
+                    self.tell(self.settings.visibility);
                     return Ok(taken);
                 }
-                state.next_visible(&self.settings, now).map(|at| Instant::now() + at.since(now))
+                state.next_visible(self, now).map(|at| Instant::now() + at.since(now))
             };
             if Instant::now() >= end {
                 return Ok(Vec::new());
@@ -224,10 +340,11 @@ impl Api for Queue {
     async fn delete(&self, receipt: &Receipt) -> Result<()> {
         let lease = parse("queue.delete", receipt)?;
         let (mut state, now) = self.lock();
-        match state.leased(&self.settings, lease, now) {
-            Held::Ours(name, place) => {
+        match state.leased(self, lease, now) {
+            Held::Ours(stock, place) => {
                 state.places.remove(&place.1);
-                state.queues.get_mut(&name).map(|queue| queue.remove(&place));
+                state.shelves[stock].take(place);
+                state.note(stock, now);
                 Ok(())
             }
             Held::Lost => Err(expired("queue.delete")),
@@ -239,28 +356,24 @@ impl Api for Queue {
         let lease = parse("queue.extend", receipt)?;
         {
             let (mut state, now) = self.lock();
-            let Held::Ours(name, place) = state.leased(&self.settings, lease, now) else {
+            let Held::Ours(stock, place) = state.leased(self, lease, now) else {
                 return Err(expired("queue.extend"));
             };
-            if let Some(message) = state.queues.get_mut(&name).and_then(|queue| queue.get_mut(&place)) {
-                message.visible_at = now.plus(visibility);
+            if let Some(message) = state.shelves[stock].take(place) {
+                let message = Message { visible_at: now.plus(visibility), ..message };
+                state.shelves[stock].put(place, message, now);
+                state.note(stock, now);
             }
         }
-        self.shared.changed.notify_waiters();
+        self.tell(visibility);
         Ok(())
     }
 
     async fn depth(&self) -> Result<Depth> {
         let (mut state, now) = self.lock();
-        let mut depth = Depth::default();
-        for message in state.queue(&self.settings, now).values() {
-            let count = match (message.visible(now), message.receives) {
-                (true, _) => &mut depth.visible,
-                (false, 0) => &mut depth.delayed,
-                (false, _) => &mut depth.in_flight,
-            };
-            *count += 1;
-        }
-        Ok(depth)
+        state.pass(self, now);
+        let age = state.late.age(now);
+        let stock = &state.shelves[self.stock];
+        Ok(if age.is_zero() { stock.depth() } else { stock.past.at(now.minus(age)) })
     }
 }

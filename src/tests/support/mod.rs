@@ -36,6 +36,15 @@ pub fn shared() -> Option<PathBuf> {
     None
 }
 
+/// The shared recorded traffic; `None` (and a word about it) where it is not.
+pub fn traces() -> Option<PathBuf> {
+    let shared = std::env::var_os("BELLOWS_DEBUG_SHARED").map_or_else(|| root().join("../shared"), PathBuf::from);
+    if !shared.join("traces").is_dir() {
+        println!("skipped: the folder of shared traces is not here (BELLOWS_DEBUG_SHARED names it)");
+    }
+    Some(shared.join("traces")).filter(|folder| folder.is_dir())
+}
+
 /// Waits until `condition` holds; panics with `what` after `limit`.
 pub fn eventually(what: &str, limit: Duration, mut condition: impl FnMut() -> bool) {
     let until = Instant::now() + limit;

@@ -96,6 +96,12 @@ impl Traffic {
         Arrivals { fast: all(FAST), recent: all(RECENT), slow: all(SLOW) }
     }
 
+    /// Accepted and not seen to be answered, however long ago.
+    pub fn open(&self) -> u64 {
+        let sources = self.others.values().chain([&self.own]);
+        sources.fold(0, |sum, source| sum.saturating_add(source.accepted.saturating_sub(source.answered)))
+    }
+
     pub fn unanswered(&self, now: Duration) -> u64 {
         let sources = self.others.values().chain([&self.own]);
         sources.fold(0, |sum, source| sum.saturating_add(source.unanswered(now, self.counter_lag)))

@@ -1,7 +1,7 @@
 //! The deadline rule: instances for the arrival rate (square-root staffing), and for the backlog as it will stand when
 //! a launch would be ready; released only when neither the recent rate, nor the recent backlog, nor bursts that keep
-//! coming back need them. Found by search on four traces (project reference "A policy found by search"); its constants
-//! are from there, save the latency target, which is the user's knob.
+//! coming back need them. Found by search on four traces, in a model first and then by `bellows simulate`; docs/SCALING.md has
+//! the figures. The latency target is the user's knob.
 //!
 //! Times are in seconds and work in instance-seconds: an instance of k slots does k seconds of service in a second.
 
@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 /// Instances beyond the load, in square roots of the load.
-const BETA: f64 = 0.52;
+const BETA: f64 = 0.45;
 /// The surge detector believes so many standard deviations less than it counts.
 const DOUBT: f64 = 1.3;
 /// Rates are looked at so often, and no oftener: on every submit they would take the maximum of the noise.

@@ -17,6 +17,9 @@ const STUCK_AFTER: Duration = Duration::from_secs(30);
 /// Requests that wait or are worked on: what the counters say, in flight and delayed included, or what was sent within
 /// the counter lag and is not answered, whichever is more.
 ///
+/// A counter that lags behind still shows what has been answered since. Of what it shows so much may have been ours as
+/// was open at once of late; the rest is somebody else's or from before our time. It counts, and what is open now does.
+///
 /// A counter may stay above zero with nothing there. Where every working slot has received nothing for the counter
 /// lag and [`STUCK_AFTER`], and nothing of ours is unanswered, visible counts as zero until the counter changes. It
 /// must have stood still for as long, too: a burst after a quiet minute is no stuck counter.
@@ -32,5 +35,9 @@ pub(super) fn demand(observation: &Observation, policy: &Policy, memory: &mut Me
     memory.visible = Some(visible);
     let counted = if visible.stuck { 0 } else { visible.count };
     let counted = counted.saturating_add(counters.in_flight).saturating_add(counters.delayed);
-    counted.max(observation.unanswered)
+    let whole = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
+    let seen = policy.counter_lag.saturating_mul(5) / 4;
+    let ours = memory.open.note(whole(observation.open), observation.now, seen);
+    let others = counted.saturating_sub(ours.into());
+    counted.min(observation.open.saturating_add(others)).max(observation.unanswered)
 }

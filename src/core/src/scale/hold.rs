@@ -12,6 +12,8 @@ pub struct Memory {
     needs: Peaks,
     begun: bool,
     pub(super) visible: Option<Visible>,
+    /// What was open of late.
+    pub(super) open: Peaks,
     /// What the deadline rule remembers.
     pub(super) history: History,
 }

@@ -24,6 +24,8 @@ pub struct Observation {
     pub counters: Option<(Counters, Duration)>,
     /// Requests that we or other web processes have sent within the counter lag and that are not answered.
     pub unanswered: u64,
+    /// Requests that we or other web processes have ever sent and that are not seen to be answered.
+    pub open: u64,
     pub arrivals: Arrivals,
     /// For how long every working slot has received nothing ([`crate::pool::Roster::quiet`]).
     pub quiet: Option<Duration>,
@@ -63,6 +65,7 @@ impl Observation {
             now,
             counters: None,
             unanswered: meter.unanswered(now),
+            open: meter.open(),
             arrivals: meter.arrivals(now),
             quiet: roster.quiet(),
             live: roster.live(&leader.control().intents, now),

@@ -241,6 +241,31 @@ fn own_unanswered_requests_are_demand_before_a_late_counter_shows_them() {
 }
 
 #[test]
+fn a_late_counter_does_not_bring_back_what_is_answered() {
+    let late = Policy { counter_lag: Duration::from_mins(1), ..policy(Rule::PerRequest, 0) };
+    let at = |second, visible, open, memory: &Memory| {
+        let observation = Observation {
+            now: Duration::from_secs(second),
+            open,
+            unanswered: if second < 60 { open } else { 0 },
+            memory: memory.clone(),
+            ..seen(visible, 0, 0)
+        };
+        decide(&observation, &late)
+    };
+    let burst = at(1, 0, 150, &Memory::default());
+    assert_eq!(burst.demand, 150);
+    let drained = at(40, 150, 10, &burst.memory);
+    assert_eq!(drained.demand, 10, "ours are known exactly");
+    assert_eq!(at(45, 170, 10, &drained.memory).demand, 30, "20 were never ours");
+    assert_eq!(at(62, 120, 100, &burst.memory).demand, 100, "old ones count as long as a counter shows them");
+    assert_eq!(at(62, 0, 100, &burst.memory).demand, 0, "and no longer: an answer may be lost");
+    let later = at(200, 0, 0, &drained.memory);
+    assert_eq!(at(201, 7, 0, &later.memory).demand, 7, "what is not ours is all there is");
+    assert_eq!(at(1, 7, 0, &Memory::default()).demand, 7, "a new leader believes the counter");
+}
+
+#[test]
 fn a_counter_that_is_stuck_counts_as_zero_until_it_changes() {
     let mut lagging = policy(Rule::PerRequest, 0);
     lagging.counter_lag = Duration::from_mins(1);

@@ -40,7 +40,7 @@ prop_compose! {
     fn observation()(
         now in span(),
         counters in proptest::option::weighted(0.9, (counters(), span())),
-        (unanswered, fast, recent, slow) in (number(), number(), number(), number()),
+        (unanswered, open, fast, recent, slow) in (number(), number(), number(), number(), number()),
         quiet in proptest::option::of(span()),
         live in live(),
         list_age in proptest::option::weighted(0.9, span()),
@@ -53,7 +53,7 @@ prop_compose! {
     ) -> Observation {
         let arrivals = Arrivals { fast, recent, slow };
         Observation {
-            now, counters, unanswered, arrivals, quiet, live, list_age, list_failed, booting_for, outstanding, slots,
+            now, counters, unanswered, open, arrivals, quiet, live, list_age, list_failed, booting_for, outstanding, slots,
             service, boot, backoff, idle, memory: Memory::default(),
         }
     }
