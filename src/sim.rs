@@ -4,9 +4,17 @@
 //! Each process reaches the world over a [`Wire`](crate::edge::wire::Wire) of its own, so that it can be cut off and
 //! killed at any point of any call.
 
+pub mod campaign;
+pub mod chaos;
+mod engine;
 mod machines;
 mod process;
+mod run;
+pub mod truth;
+mod web;
 mod world;
 
 pub use process::{Controller, Fault, Point};
+pub use run::{Run, run};
+pub use web::WebTier;
 pub use world::{Kind, Settings, World};

@@ -3,15 +3,14 @@
 use super::process::Line;
 use super::world::{Kind, World};
 use crate::app;
-use crate::edge::engine::{Engine, Labelled, Receiver};
+use crate::edge::engine::Engine;
 use crate::edge::fleet::memory::Order;
 use crate::edge::host::Host;
-use bellows_core::answer::{Model, Prediction};
+use bellows_core::answer::Model;
 use bellows_core::pool::{InstanceId, Named, State};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -76,6 +75,13 @@ impl Machines {
 }
 
 impl World {
+    /// Machines on which nothing runs that could end them: they hang, or never became ready.
+    pub(super) fn machines_without_worker(&self) -> u32 {
+        let workers = self.machines.workers.lock().unwrap_or_else(PoisonError::into_inner);
+        let dead = |id: &InstanceId, host: &Host| host.is_killed() || !workers.contains_key(id);
+        self.machines.hosts().iter().filter(|(id, host)| dead(id, host)).count() as u32
+    }
+
     /// Does what the fleet orders.
     pub(super) async fn run_machines(self, mut orders: mpsc::Receiver<Order>) {
         while let Some(order) = orders.recv().await {
@@ -98,12 +104,12 @@ impl World {
     }
 
     async fn run_machine(self, named: Named) {
-        let host = Host::new(self.host.clock.clone(), self.host.entropy.clone());
+        let host = self.new_host(&named.instance_id.0);
         self.machines.hosts().insert(named.instance_id.clone(), host.clone());
-        sleep(self.settings.boot).await;
+        sleep(self.boot_of(&named)).await;
         if !host.is_killed() && !host.stop.is_cancelled() {
             self.fleet.become_(&named.instance_id, State::Running);
-            if !self.machines.is_dud() {
+            if !self.machines.is_dud() && !self.is_never_ready(&named) {
                 self.start_worker(&named, &host);
             }
             host.ended().await;
@@ -119,13 +125,15 @@ impl World {
     }
 
     fn start_worker(&self, named: &Named, host: &Host) {
-        let (line, evicted) = (Line::new(host.clone(), Vec::new()), CancellationToken::new());
+        let name = named.instance_id.0.as_str();
+        let line = Line::new(host.clone(), name, Vec::new(), self.chaos.clone());
+        let evicted = CancellationToken::new();
         let wire = line.wire();
         let worker = Worker { line, evicted: evicted.clone() };
         let mut workers = self.machines.workers.lock().unwrap_or_else(PoisonError::into_inner);
         workers.insert(named.instance_id.clone(), worker);
         let (engine, work) = Engine::channel(1);
-        host.spawn("engine", classify(work, self.settings.service));
+        host.spawn("engine", self.clone().classify(work, host.clone(), name.to_owned()));
         let edges = app::Edges {
             requests: World::queue(&self.requests, &wire),
             dead: World::queue(&self.dead, &wire),
@@ -153,16 +161,5 @@ impl World {
             evicted,
         };
         host.spawn("app", app::run(edges, settings));
-    }
-}
-
-/// An engine that sleeps.
-async fn classify(mut work: Receiver, service: Duration) {
-    while let Some(work) = work.recv().await {
-        sleep(service).await;
-        let predictions = vec![Prediction { index: 0, label: "thing".into(), probability: 1.0 }];
-        let labelled =
-            Labelled { predictions, sha256: String::new(), decode_ms: 0.0, infer_ms: service.as_secs_f64() * 1e3 };
-        let _ = work.reply.send(Ok(labelled));
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{Api, Delivery, Depth, MAX_DELAY, Receipt, Settings};
 use crate::edge::host::Clock;
+use crate::edge::nature::{Event, Natural, Odd};
 use crate::edge::wire::Wire;
 use crate::edge::{Error, Kind, Result};
 use bellows_core::time::Timestamp;
@@ -21,6 +22,7 @@ pub struct Store {
 #[derive(Debug)]
 struct Shared {
     clock: Clock,
+    natural: Natural,
     state: Mutex<State>,
     /// Told of every change that may make a message visible, now or later.
     changed: Notify,
@@ -62,7 +64,12 @@ impl Message {
 
 impl Store {
     pub fn new(clock: Clock) -> Store {
-        Store { shared: Arc::new(Shared { clock, state: Mutex::default(), changed: Notify::new() }) }
+        Store::within(clock, Natural::default())
+    }
+
+    /// A store in a simulated world.
+    pub fn within(clock: Clock, natural: Natural) -> Store {
+        Store { shared: Arc::new(Shared { clock, natural, state: Mutex::default(), changed: Notify::new() }) }
     }
 
     /// A queue of this store, made where it is not.
@@ -84,23 +91,30 @@ impl State {
     }
 
     /// What the receive gives, and whether it found dead letters.
-    fn receive(&mut self, settings: &Settings, max: usize, now: Timestamp) -> (Vec<Delivery>, bool) {
+    fn receive(&mut self, settings: &Settings, max: usize, now: Timestamp, by: &Hands<'_>) -> (Vec<Delivery>, bool) {
+        let max = by.natural.odd(Odd::PartialBatch, by.who).map_or(max, |draw| 1 + draw as usize % max);
         let queue = self.queue(settings, now);
         let (mut taken, mut dead) = (Vec::new(), Vec::new());
-        for (place, message) in queue.iter_mut().filter(|(_, message)| message.visible(now)) {
-            if taken.len() == max {
-                break;
-            }
+        let mut visible: Vec<_> = queue.iter_mut().filter(|(_, message)| message.visible(now)).collect();
+        while taken.len() < max && !visible.is_empty() {
+            let among = visible.len();
+            let odd = if among > 1 { by.natural.odd(Odd::OutOfOrder, by.who) } else { None };
+            let (place, message) = visible.remove(odd.map_or(0, |draw| draw as usize % among));
             if settings.dead_letters.as_ref().is_some_and(|(most, _)| message.receives >= *most) {
                 dead.push(*place);
                 continue;
             }
             message.receives += 1;
             message.lease += 1;
-            message.visible_at = now.plus(settings.visibility);
+            if by.natural.odd(Odd::Duplicate, by.who).is_none() {
+                message.visible_at = now.plus(settings.visibility);
+            }
+            let (receives, until) = (message.receives, message.visible_at.0);
+            by.natural.saw(by.who, Event::Received { queue: &settings.name, message: place.1, receives, until });
             taken.push(delivery(*place, message, now));
         }
         for place in &dead {
+            by.natural.saw(by.who, Event::Buried { queue: &settings.name, message: place.1 });
             self.bury(settings, *place, now);
         }
         (taken, !dead.is_empty())
@@ -133,6 +147,12 @@ impl State {
     }
 }
 
+/// Who receives, and in which world.
+struct Hands<'a> {
+    natural: &'a Natural,
+    who: &'a str,
+}
+
 /// How a receipt relates to its message.
 enum Held {
     Ours(String, Place),
@@ -159,6 +179,14 @@ fn parse(operation: &'static str, receipt: &Receipt) -> Result<(u64, u64)> {
         .ok_or_else(|| Error::new(Kind::Invalid, operation, format!("no receipt: `{}`", receipt.0)))
 }
 
+/// What a newer version of this program might put before the fields that are known.
+const NEWER_FIELDS: &str = "{\"newer\":{\"field\":[1,null,\"x\"]},";
+
+/// Most messages that are late are so by seconds, one in ten by minutes.
+fn late_by(draw: u64) -> Duration {
+    Duration::from_millis(if draw % 10 == 0 { draw / 10 % 600_000 } else { draw / 10 % 20_000 })
+}
+
 fn expired(operation: &'static str) -> Error {
     Error::new(Kind::Expired, operation, "the lease has run out, or somebody else holds the message")
 }
@@ -170,6 +198,16 @@ impl Queue {
         Queue { wire, ..self.clone() }
     }
 
+    /// In some worlds a lease ends before its time.
+    fn cut_short(&self, state: &mut State, lease: (u64, u64), now: Timestamp) {
+        let Held::Ours(name, place) = state.leased(&self.settings, lease, now) else { return };
+        if self.shared.natural.odd(Odd::LeaseCutShort, self.wire.who()).is_some()
+            && let Some(message) = state.queues.get_mut(&name).and_then(|queue| queue.get_mut(&place))
+        {
+            message.visible_at = now;
+        }
+    }
+
     fn lock(&self) -> (MutexGuard<'_, State>, Timestamp) {
         (self.shared.state.lock().unwrap_or_else(PoisonError::into_inner), self.shared.clock.now())
     }
@@ -179,8 +217,14 @@ impl Api for Queue {
     async fn send(&self, body: String, delay: Duration) -> Result<()> {
         {
             let (mut state, now) = self.lock();
+            let (natural, who) = (&self.shared.natural, self.wire.who());
+            let newer = natural.odd(Odd::NewerFields, who).is_some();
+            let body = if newer { body.replacen('{', NEWER_FIELDS, 1) } else { body };
+            let late = natural.odd(Odd::Late, who).map_or(Duration::ZERO, |draw| late_by(draw));
+            let delay = (delay + late).min(MAX_DELAY);
             state.last += 1;
             let place = (now, state.last);
+            natural.saw(who, Event::Sent { queue: &self.settings.name, message: state.last, body: &body });
             let message = Message { body, visible_at: now.plus(delay), receives: 0, lease: 0 };
             state.queue(&self.settings, now).insert(place, message);
             state.places.insert(place.1, (self.settings.name.clone(), place));
@@ -199,7 +243,8 @@ impl Api for Queue {
                 if stop.is_cancelled() {
                     return Ok(Vec::new());
                 }
-                let (taken, buried) = state.receive(&self.settings, max, now);
+                let hands = Hands { natural: &self.shared.natural, who: self.wire.who() };
+                let (taken, buried) = state.receive(&self.settings, max, now, &hands);
                 if buried {
                     // somebody may wait for them
                     self.shared.changed.notify_waiters();
@@ -224,8 +269,20 @@ impl Api for Queue {
     async fn delete(&self, receipt: &Receipt) -> Result<()> {
         let lease = parse("queue.delete", receipt)?;
         let (mut state, now) = self.lock();
+        self.cut_short(&mut state, lease, now);
         match state.leased(&self.settings, lease, now) {
             Held::Ours(name, place) => {
+                let (natural, who) = (&self.shared.natural, self.wire.who());
+                let again = natural.odd(Odd::Resurrected, who).map(|draw| now.plus(late_by(draw)));
+                let (queue, comes_again) = (self.settings.name.as_str(), again.is_some());
+                natural.saw(who, Event::Deleted { queue, message: place.1, comes_again });
+                if let Some(message) = state.queues.get_mut(&name).and_then(|queue| queue.get_mut(&place))
+                    && let Some(again) = again
+                {
+                    // the receipt that deleted it is worth nothing any more
+                    (message.visible_at, message.lease) = (again, message.lease + 1);
+                    return Ok(());
+                }
                 state.places.remove(&place.1);
                 state.queues.get_mut(&name).map(|queue| queue.remove(&place));
                 Ok(())
@@ -239,9 +296,12 @@ impl Api for Queue {
         let lease = parse("queue.extend", receipt)?;
         {
             let (mut state, now) = self.lock();
+            self.cut_short(&mut state, lease, now);
             let Held::Ours(name, place) = state.leased(&self.settings, lease, now) else {
                 return Err(expired("queue.extend"));
             };
+            let (queue, until) = (self.settings.name.as_str(), now.plus(visibility).0);
+            self.shared.natural.saw(self.wire.who(), Event::Extended { queue, message: place.1, until });
             if let Some(message) = state.queues.get_mut(&name).and_then(|queue| queue.get_mut(&place)) {
                 message.visible_at = now.plus(visibility);
             }
@@ -261,6 +321,6 @@ impl Api for Queue {
             };
             *count += 1;
         }
-        Ok(depth)
+        Ok(self.shared.natural.counted(&self.settings.name, depth))
     }
 }
