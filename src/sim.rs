@@ -4,7 +4,9 @@
 //! Each process reaches the world over a [`Wire`](crate::edge::wire::Wire) of its own, so that it can be cut off and
 //! killed at any point of any call.
 
+mod bill;
 pub mod campaign;
+mod chance;
 pub mod chaos;
 mod engine;
 mod machines;
@@ -14,6 +16,8 @@ pub mod truth;
 mod web;
 mod world;
 
+pub use bill::{Bill, Lived};
+pub use chance::Chance;
 pub use process::{Controller, Fault, Point};
 pub use run::{Run, run};
 pub use web::WebTier;

@@ -100,8 +100,14 @@ impl Entropy {
 /// `SplitMix64` (Steele, Lea, Flood 2014): one step of a seeded stream.
 fn split_mix(state: &Mutex<u64>) -> u64 {
     let mut state = state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mixed = mix(*state);
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut z = *state;
+    mixed
+}
+
+/// One step of `SplitMix64` from this state: numbers near to one another become numbers that have nothing in common.
+pub fn mix(state: u64) -> u64 {
+    let mut z = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)

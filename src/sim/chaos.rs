@@ -119,6 +119,8 @@ impl Chaos {
 
     pub fn calm(&self) {
         self.calm.store(true, Ordering::Relaxed);
+        let at = self.at();
+        self.with_truth(|truth| truth.calm_at = Some(at));
         self.note("world", "is calm from now on");
     }
 

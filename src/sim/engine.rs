@@ -1,14 +1,17 @@
 //! Engines that sleep, boots that take their time, clocks that are wrong: what a process is like in this world.
 
+use super::chance::{Draw, vary};
 use super::chaos::{Fault, draw};
 use super::truth;
 use super::world::World;
 use crate::edge::engine::{Failure, Labelled, Receiver};
 use crate::edge::host::{Clock, Ending, Entropy, Host};
 use bellows_core::answer::{Prediction, Reason};
-use bellows_core::pool::Named;
+use bellows_core::pool::{InstanceId, Named};
 use bytes::Bytes;
 use std::future::pending;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::time::sleep;
 
@@ -43,10 +46,10 @@ impl World {
         Host::new(clock, Entropy::seeded(draw(self.settings.seed, 3, name, 0)))
     }
 
-    pub(super) fn boot_of(&self, named: &Named) -> Duration {
-        let boot = self.settings.boot;
-        let slow = self.chaos.as_ref().and_then(|chaos| chaos.happens(Fault::SlowBoot, &named.instance_id.0));
-        slow.map_or(boot, |draw| boot + Duration::from_millis(draw % 60_000))
+    /// How much longer than planned an instance boots.
+    pub(super) fn slowed(&self, id: &InstanceId) -> Duration {
+        let slow = self.chaos.as_ref().and_then(|chaos| chaos.happens(Fault::SlowBoot, &id.0));
+        slow.map_or(Duration::ZERO, |draw| Duration::from_millis(draw % 60_000))
     }
 
     pub(super) fn is_never_ready(&self, named: &Named) -> bool {
@@ -54,43 +57,51 @@ impl World {
     }
 
     /// An engine that sleeps.
-    pub(super) async fn classify(self, mut work: Receiver, host: Host, who: String) {
+    pub(super) async fn classify(self, mut work: Receiver, busy: Arc<AtomicBool>, host: Host, who: String) {
         while let Some(work) = work.recv().await {
+            busy.store(true, Ordering::Relaxed);
             let file = String::from_utf8_lossy(work.image.get(PNG.len()..).unwrap_or_default()).into_owned();
-            let service = self.service_of(&file);
+            let service = self.service(&work.image);
             sleep(service).await;
-            let (mut hangs, mut crashes) = (false, false);
-            if let Some(chaos) = &self.chaos {
-                hangs = chaos.happens(Fault::EngineHangs, &who).is_some();
-                crashes = chaos.happens(Fault::EngineCrashes, &who).is_some() || file.starts_with(POISON);
-            }
-            if crashes {
-                host.kill();
-                host.end(Ending::Unavailable);
-            }
-            if hangs || crashes {
+            busy.store(false, Ordering::Relaxed);
+            if self.is_last(&file, &host, &who) {
                 return pending().await;
             }
-            let label = if self.chaos.is_some() { truth::label(&file) } else { "thing".into() };
-            let predictions = vec![Prediction { index: 0, label, probability: 1.0 }];
-            let (sha256, busy) = (String::new(), service);
-            let answer = if file.starts_with(BROKEN) {
-                let (reason, message) = (Reason::Undecodable, "no image".into());
-                Err(Failure::Image { reason, message, sha256, busy })
-            } else {
-                Ok(Labelled { predictions, sha256, decode_ms: 0.0, infer_ms: busy.as_secs_f64() * 1e3 })
-            };
-            let _ = work.reply.send(answer);
+            let _ = work.reply.send(self.answer(&file, service));
         }
     }
 
-    /// An image takes between a half and twice the configured time where things go wrong.
-    fn service_of(&self, file: &str) -> Duration {
-        let service = self.settings.service;
-        if self.chaos.is_none() {
-            return service;
+    /// Whether the engine never answers this one, or any after it.
+    fn is_last(&self, file: &str, host: &Host, who: &str) -> bool {
+        let Some(chaos) = &self.chaos else { return false };
+        if chaos.happens(Fault::EngineCrashes, who).is_some() || file.starts_with(POISON) {
+            host.kill();
+            host.end(Ending::Unavailable);
+            return true;
         }
-        let percent = 50 + draw(self.settings.seed, 4, file, 0) % 150;
-        service * percent as u32 / 100
+        chaos.happens(Fault::EngineHangs, who).is_some()
+    }
+
+    fn answer(&self, file: &str, service: Duration) -> Result<Labelled, Failure> {
+        let sha256 = String::new();
+        if self.chaos.is_some() && file.starts_with(BROKEN) {
+            let (reason, message) = (Reason::Undecodable, "no image".into());
+            return Err(Failure::Image { reason, message, sha256, busy: service });
+        }
+        let label = if self.chaos.is_some() { truth::label(file) } else { "thing".into() };
+        let predictions = vec![Prediction { index: 0, label, probability: 1.0 }];
+        Ok(Labelled { predictions, sha256, decode_ms: 0.0, infer_ms: service.as_secs_f64() * 1e3 })
+    }
+
+    /// How long the engine takes for an image: drawn by the number that is the image's only content, so that it is the
+    /// same whoever works on it, and when; where things go wrong by its name.
+    fn service(&self, image: &[u8]) -> Duration {
+        let settings = &self.settings;
+        if self.chaos.is_some() {
+            let name = String::from_utf8_lossy(image);
+            return settings.service * (50 + draw(settings.seed, 4, &name, 0) % 150) as u32 / 100;
+        }
+        let nth = image.try_into().map_or(0, u64::from_le_bytes);
+        vary(settings.service, self.chance.service_cv, settings.seed, Draw::Service, nth)
     }
 }

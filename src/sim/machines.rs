@@ -1,5 +1,6 @@
 //! Machines: they boot, run an app-tier process, and end; as processes of their controller, or for themselves.
 
+use super::chance::{Draw, vary};
 use super::process::Line;
 use super::world::{Kind, World};
 use crate::app;
@@ -9,11 +10,15 @@ use crate::edge::host::Host;
 use bellows_core::answer::Model;
 use bellows_core::pool::{InstanceId, Named, State};
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
+
+/// So long beyond the longest job an orphan may hold its lock.
+const ORPHANED: Duration = Duration::from_secs(30);
 
 /// The app-tier processes that run, by instance.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +28,8 @@ pub(super) struct Machines {
     workers: Arc<Mutex<BTreeMap<InstanceId, Worker>>>,
     /// So many of the next launches never become ready.
     pub(super) duds: Arc<AtomicU32>,
+    /// So many were ended by somebody else while an image was in their hands.
+    pub(super) interrupted: Arc<AtomicU64>,
 }
 
 /// An app-tier process as those see it who disturb it.
@@ -30,12 +37,18 @@ pub(super) struct Machines {
 pub(super) struct Worker {
     pub(super) line: Arc<Line>,
     pub(super) evicted: CancellationToken,
+    /// An image is in the engine.
+    busy: Arc<AtomicBool>,
 }
 
 impl Machines {
     /// One that has started; none: it boots, or never will.
     pub(super) fn worker(&self, id: &InstanceId) -> Option<Worker> {
-        self.workers.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+        self.workers().get(id).cloned()
+    }
+
+    fn workers(&self) -> MutexGuard<'_, BTreeMap<InstanceId, Worker>> {
+        self.workers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn hosts(&self) -> MutexGuard<'_, BTreeMap<InstanceId, Host>> {
@@ -54,8 +67,19 @@ impl Machines {
                 // nobody reads the pipe of a process that hangs: whoever leads next kills it in time
                 continue;
             }
-            world.fleet.become_(id, State::ShuttingDown);
+            world.become_(id, State::ShuttingDown);
+            let (world, id) = (world.clone(), id.clone());
+            // by the lock that it holds: one that never became ready does not end by itself
+            world.host.clone().spawn("orphan", async move {
+                sleep(world.settings.job_deadline + ORPHANED).await;
+                world.machines.kill(&id);
+            });
         }
+    }
+
+    /// Whether it works on an image.
+    fn is_busy(&self, id: &InstanceId) -> bool {
+        self.worker(id).is_some_and(|worker| worker.busy.load(Ordering::Relaxed))
     }
 
     /// kill -STOP of one: it does nothing any more, and nobody sees it end.
@@ -77,7 +101,7 @@ impl Machines {
 impl World {
     /// Machines on which nothing runs that could end them: they hang, or never became ready.
     pub(super) fn machines_without_worker(&self) -> u32 {
-        let workers = self.machines.workers.lock().unwrap_or_else(PoisonError::into_inner);
+        let workers = self.machines.workers();
         let dead = |id: &InstanceId, host: &Host| host.is_killed() || !workers.contains_key(id);
         self.machines.hosts().iter().filter(|(id, host)| dead(id, host)).count() as u32
     }
@@ -91,11 +115,13 @@ impl World {
                     self.host.spawn("machine", async move { world.run_machine(named).await });
                 }
                 Order::Terminate(id) => {
+                    let interrupted = u64::from(self.machines.is_busy(&id));
+                    self.machines.interrupted.fetch_add(interrupted, Ordering::Relaxed);
                     self.machines.kill(&id);
                     let (world, ending) = (self.clone(), self.settings.ending);
                     self.host.spawn("ending", async move {
                         sleep(ending).await;
-                        world.fleet.become_(&id, State::Terminated);
+                        world.become_(&id, State::Terminated);
                     });
                 }
                 Order::Release => self.machines.orphan(&self),
@@ -104,11 +130,11 @@ impl World {
     }
 
     async fn run_machine(self, named: Named) {
-        let host = self.new_host(&named.instance_id.0);
-        self.machines.hosts().insert(named.instance_id.clone(), host.clone());
-        sleep(self.boot_of(&named)).await;
-        if !host.is_killed() && !host.stop.is_cancelled() {
-            self.fleet.become_(&named.instance_id, State::Running);
+        let id = &named.instance_id;
+        let host = self.new_host(&id.0);
+        self.machines.hosts().insert(id.clone(), host.clone());
+        let nth = self.bill.launched(&named, self.host.clock.now());
+        if self.boot(id, nth, &host).await {
             if !self.machines.is_dud() && !self.is_never_ready(&named) {
                 self.start_worker(&named, &host);
             }
@@ -116,12 +142,27 @@ impl World {
         }
         // a process is gone with its exit; a machine powers itself off
         host.kill();
-        self.machines.hosts().remove(&named.instance_id);
+        self.machines.hosts().remove(id);
+        self.machines.workers().remove(id);
         if self.settings.kind == Kind::Machines {
-            self.fleet.become_(&named.instance_id, State::ShuttingDown);
+            self.become_(id, State::ShuttingDown);
             sleep(self.settings.ending).await;
         }
-        self.fleet.become_(&named.instance_id, State::Terminated);
+        self.become_(id, State::Terminated);
+    }
+
+    /// First nobody pays for it, then it runs and boots; false where it was ended meanwhile.
+    async fn boot(&self, id: &InstanceId, nth: u64, host: &Host) -> bool {
+        let (settings, chance) = (&self.settings, &self.chance);
+        let unbilled = chance.boot_unbilled.unwrap_or(settings.boot).min(settings.boot);
+        let rest = self.slowed(id) + vary(settings.boot - unbilled, chance.boot_cv, settings.seed, Draw::Boot, nth);
+        let lives = || !host.is_killed() && !host.stop.is_cancelled();
+        sleep(unbilled).await;
+        if lives() {
+            self.become_(id, State::Running);
+            sleep(rest).await;
+        }
+        lives()
     }
 
     fn start_worker(&self, named: &Named, host: &Host) {
@@ -129,11 +170,11 @@ impl World {
         let line = Line::new(host.clone(), name, Vec::new(), self.chaos.clone());
         let evicted = CancellationToken::new();
         let wire = line.wire();
-        let worker = Worker { line, evicted: evicted.clone() };
-        let mut workers = self.machines.workers.lock().unwrap_or_else(PoisonError::into_inner);
-        workers.insert(named.instance_id.clone(), worker);
+        let busy = Arc::<AtomicBool>::default();
+        let worker = Worker { line, evicted: evicted.clone(), busy: busy.clone() };
+        self.machines.workers().insert(named.instance_id.clone(), worker);
         let (engine, work) = Engine::channel(1);
-        host.spawn("engine", self.clone().classify(work, host.clone(), name.to_owned()));
+        host.spawn("engine", self.clone().classify(work, busy, host.clone(), name.to_owned()));
         let edges = app::Edges {
             requests: World::queue(&self.requests, &wire),
             dead: World::queue(&self.dead, &wire),

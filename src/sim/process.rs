@@ -39,6 +39,9 @@ pub(super) struct Line {
     log: Mutex<Vec<(&'static str, Leg)>>,
 }
 
+/// Points that are remembered: more than a test disturbs, and no more in a week than in an hour.
+const LOGGED: Point = 100_000;
+
 impl Line {
     /// `name`: as the world's chaos, if there is one, knows the process.
     pub(super) fn new(host: Host, name: &str, faults: Vec<(Point, Fault)>, chaos: Option<Arc<Chaos>>) -> Arc<Line> {
@@ -56,7 +59,9 @@ impl Line {
     }
 
     fn fault(&self, point: Point, operation: &'static str, leg: Leg) -> Option<Fault> {
-        self.log.lock().unwrap_or_else(PoisonError::into_inner).push((operation, leg));
+        if point < LOGGED {
+            self.log.lock().unwrap_or_else(PoisonError::into_inner).push((operation, leg));
+        }
         let failing = *self.failing.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((name, kind)) = failing
             && (name, leg) == (operation, Leg::There)

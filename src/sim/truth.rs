@@ -26,6 +26,7 @@ pub struct Limits {
     /// All in milliseconds.
     pub report_every: u64,
     pub job_deadline: u64,
+    pub visibility: u64,
     pub tick: u64,
 }
 
@@ -48,6 +49,8 @@ pub struct Truth {
     used: BTreeSet<AppTierId>,
     control: Option<Known>,
     processes: BTreeMap<String, Process>,
+    /// Since when nothing more goes wrong.
+    pub calm_at: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -152,6 +155,7 @@ impl Truth {
             used: BTreeSet::new(),
             control: None,
             processes: BTreeMap::new(),
+            calm_at: None,
         }
     }
 
@@ -195,9 +199,10 @@ impl Truth {
             }
             Event::Extended { message, until, .. } => {
                 let until = until.saturating_sub(BEGIN.0);
+                // whoever works on it keeps it for the whole visibility time again; all else gives it back
+                let kept = until == at + self.limits.visibility;
                 if let Some(message) = self.messages.get_mut(&message) {
-                    // what is kept for less long than before is given back
-                    message.lease = message.lease.take().filter(|lease| lease.until < until);
+                    message.lease = message.lease.take().filter(|_| kept);
                     message.lease.iter_mut().for_each(|lease| lease.until = until);
                 }
             }

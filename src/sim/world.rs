@@ -1,5 +1,7 @@
 //! The world: what all processes share.
 
+use super::bill::Bill;
+use super::chance::Chance;
 use super::chaos::Chaos;
 use super::machines::Machines;
 use super::process::{Controller, Fault, Line, Point};
@@ -17,7 +19,7 @@ use bellows_core::control::Control;
 use bellows_core::estimate::Priors;
 use bellows_core::key::{self, RequestId};
 use bellows_core::message::{self, Request, VERSION};
-use bellows_core::pool::{InstanceId, Named, UNLISTED_GRACE};
+use bellows_core::pool::{InstanceId, Named, State, UNLISTED_GRACE};
 use bellows_core::scale::Policy;
 use bellows_core::time::Timestamp;
 use bytes::Bytes;
@@ -74,6 +76,9 @@ pub struct World {
     pub output: bucket::memory::Bucket,
     pub fleet: fleet::memory::Fleet,
     pub(super) machines: Machines,
+    pub(super) chance: Chance,
+    /// What instances would cost.
+    pub bill: Bill,
     /// What goes wrong by itself; none: nothing does.
     pub(super) chaos: Option<Arc<Chaos>>,
 }
@@ -81,14 +86,20 @@ pub struct World {
 impl World {
     /// A world without controllers and machines. Call it inside a runtime whose clock is paused.
     pub fn new(settings: Settings) -> edge::Result<World> {
-        World::within(settings, None)
+        World::with(settings, Chance::default())
+    }
+
+    /// The same, where some things are left to chance.
+    pub fn with(settings: Settings, chance: Chance) -> edge::Result<World> {
+        World::within(settings, chance, None)
     }
 
     /// The same, where what `chaos` draws goes wrong, and it sees all that happens.
-    pub fn within(settings: Settings, chaos: Option<Arc<Chaos>>) -> edge::Result<World> {
+    pub fn within(settings: Settings, chance: Chance, chaos: Option<Arc<Chaos>>) -> edge::Result<World> {
         let natural = chaos.clone().map(|chaos| Natural::new(chaos as Arc<dyn Nature>)).unwrap_or_default();
         let host = Host::new(Clock::virtual_from(BEGIN), Entropy::seeded(settings.seed));
-        let store = queue::memory::Store::within(host.clock.clone(), natural.clone());
+        let late = queue::memory::Late { seed: settings.seed, ..chance.counters };
+        let store = queue::memory::Store::within(host.clock.clone(), late, natural.clone());
         let open = |name: &str, dead_letters| {
             let (visibility, retention) = (settings.visibility, Duration::from_hours(96));
             store.queue(queue::Settings { name: name.into(), visibility, retention, dead_letters })
@@ -113,12 +124,25 @@ impl World {
             output: bucket("output"),
             fleet,
             machines: Machines::default(),
+            chance,
+            bill: Bill::default(),
             chaos,
             settings: Arc::new(settings),
             host,
         };
         world.host.spawn("machines", world.clone().run_machines(orders));
         Ok(world)
+    }
+
+    /// An instance is in this state now.
+    pub(super) fn become_(&self, id: &InstanceId, state: State) {
+        self.fleet.become_(id, state);
+        self.bill.became(id, state, self.host.clock.now());
+    }
+
+    /// How many instances were ended by somebody else while an image was in their hands.
+    pub fn interrupted(&self) -> u64 {
+        self.machines.interrupted.load(Ordering::Relaxed)
     }
 
     pub(super) fn queue(queue: &queue::memory::Queue, wire: &Wire) -> Queue {

@@ -1,12 +1,18 @@
-//! Queues in memory, for the simulator and for tests: no thread, no file, and the same order in every run.
+//! Queues in memory, for the simulator and for tests: no thread, no file, and the same order in every run. What a call
+//! costs does not depend on how much waits.
 
-use super::{Api, Delivery, Depth, MAX_DELAY, Receipt, Settings};
+mod late;
+
+pub use late::Late;
+
+use super::{Api, Delivery, Depth, MAX_DELAY, MAX_WAIT, Receipt, Settings};
 use crate::edge::host::Clock;
 use crate::edge::nature::{Event, Natural, Odd};
 use crate::edge::wire::Wire;
 use crate::edge::{Error, Kind, Result};
 use bellows_core::time::Timestamp;
-use std::collections::BTreeMap;
+use late::Past;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -24,8 +30,6 @@ struct Shared {
     clock: Clock,
     natural: Natural,
     state: Mutex<State>,
-    /// Told of every change that may make a message visible, now or later.
-    changed: Notify,
 }
 
 /// A queue of a store.
@@ -33,15 +37,38 @@ struct Shared {
 pub struct Queue {
     shared: Arc<Shared>,
     settings: Arc<Settings>,
+    shelf: usize,
+    dead_letters: usize,
+    /// Wakes one receive for each message that becomes visible, and all where a message may become visible earlier than
+    /// they think.
+    news: Arc<Notify>,
     pub(super) wire: Wire,
 }
 
 #[derive(Debug, Default)]
 struct State {
     last: u64,
-    queues: BTreeMap<String, BTreeMap<Place, Message>>,
+    late: Late,
+    names: BTreeMap<String, usize>,
+    shelves: Vec<Shelf>,
     /// Which queue each message is in, and where.
-    places: BTreeMap<u64, (String, Place)>,
+    places: BTreeMap<u64, (usize, Place)>,
+}
+
+/// One queue's messages.
+#[derive(Debug, Default)]
+struct Shelf {
+    messages: BTreeMap<Place, Message>,
+    /// Those that a receive may take, and the others by when they become so.
+    visible: BTreeSet<Place>,
+    hidden: BTreeSet<(Timestamp, Place)>,
+    /// Hidden ones that were never received.
+    delayed: u64,
+    /// When it was last looked at, and whether that was ever later than the next time: then nothing is as it was left.
+    seen: Timestamp,
+    set_back: bool,
+    past: Past,
+    news: Arc<Notify>,
 }
 
 /// Oldest first; equally old ones in the order of sending.
@@ -62,100 +89,176 @@ impl Message {
     }
 }
 
-impl Store {
-    pub fn new(clock: Clock) -> Store {
-        Store::within(clock, Natural::default())
+impl Shelf {
+    fn put(&mut self, place: Place, message: Message, now: Timestamp) {
+        if message.visible(now) {
+            self.visible.insert(place);
+        } else {
+            self.hidden.insert((message.visible_at, place));
+            self.delayed += u64::from(message.receives == 0);
+        }
+        self.messages.insert(place, message);
     }
 
-    /// A store in a simulated world.
-    pub fn within(clock: Clock, natural: Natural) -> Store {
-        Store { shared: Arc::new(Shared { clock, natural, state: Mutex::default(), changed: Notify::new() }) }
+    fn take(&mut self, place: Place) -> Option<Message> {
+        let message = self.messages.remove(&place)?;
+        if !self.visible.remove(&place) {
+            self.hidden.remove(&(message.visible_at, place));
+            self.delayed -= u64::from(message.receives == 0);
+        }
+        Some(message)
+    }
+
+    /// Takes in what time has changed: messages become visible again; those past their retention are gone and returned.
+    fn pass(&mut self, late: &Late, retention: Duration, now: Timestamp) -> Vec<Place> {
+        self.set_back |= now < self.seen;
+        self.seen = now;
+        if self.set_back {
+            let messages = std::mem::take(&mut self.messages);
+            (self.visible, self.hidden, self.delayed) = Default::default();
+            messages.into_iter().for_each(|(place, message)| self.put(place, message, now));
+        }
+        let mut gone = Vec::new();
+        while let Some((place, _)) = self.messages.first_key_value()
+            && place.0 < now.minus(retention)
+        {
+            let place = *place;
+            self.take(place);
+            gone.push(place);
+        }
+        while let Some((due, place)) = self.hidden.first().copied()
+            && due <= now
+        {
+            self.hidden.remove(&(due, place));
+            self.visible.insert(place);
+            let never = self.messages.get(&place).is_some_and(|message| message.receives == 0);
+            self.delayed -= u64::from(never);
+            self.past.note(late, due, self.depth());
+        }
+        gone
+    }
+
+    /// The message that a receive takes next: the oldest, where nothing is odd.
+    fn next(&self, natural: &Natural, who: &str) -> Option<Place> {
+        let among = self.visible.len();
+        let odd = if among > 1 { natural.odd(Odd::OutOfOrder, who) } else { None };
+        self.visible.iter().nth(odd.map_or(0, |draw| draw as usize % among)).copied()
+    }
+
+    fn depth(&self) -> Depth {
+        let (visible, delayed) = (self.visible.len() as u64, self.delayed);
+        Depth { visible, in_flight: self.hidden.len() as u64 - delayed, delayed }
+    }
+}
+
+impl Store {
+    pub fn new(clock: Clock) -> Store {
+        Store::late(clock, Late::default())
+    }
+
+    /// Queues whose counters lag behind.
+    pub fn late(clock: Clock, late: Late) -> Store {
+        Store::within(clock, late, Natural::default())
+    }
+
+    /// Queues in a simulated world.
+    pub fn within(clock: Clock, late: Late, natural: Natural) -> Store {
+        Store { shared: Arc::new(Shared { clock, natural, state: Mutex::new(State { late, ..State::default() }) }) }
     }
 
     /// A queue of this store, made where it is not.
     pub fn queue(&self, settings: Settings) -> Result<Queue> {
         settings.check()?;
-        Ok(Queue { shared: Arc::clone(&self.shared), settings: Arc::new(settings), wire: Wire::default() })
+        let mut state = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let shelf = state.shelf(&settings.name);
+        let dead_letters = settings.dead_letters.as_ref().map_or(shelf, |(_, name)| state.shelf(name));
+        let news = Arc::clone(&state.shelves[shelf].news);
+        let (shared, wire) = (Arc::clone(&self.shared), Wire::default());
+        drop(state);
+        Ok(Queue { shared, settings: Arc::new(settings), shelf, dead_letters, news, wire })
     }
 }
 
 impl State {
-    /// The messages of a queue, those past their retention removed.
-    fn queue(&mut self, settings: &Settings, now: Timestamp) -> &mut BTreeMap<Place, Message> {
-        let queue = self.queues.entry(settings.name.clone()).or_default();
-        let kept = queue.split_off(&(now.minus(settings.retention), 0));
-        for (_, seq) in std::mem::replace(queue, kept).into_keys() {
-            self.places.remove(&seq);
+    fn shelf(&mut self, name: &str) -> usize {
+        if let Some(shelf) = self.names.get(name) {
+            return *shelf;
         }
-        queue
+        self.shelves.push(Shelf::default());
+        self.names.insert(name.to_owned(), self.shelves.len() - 1);
+        self.shelves.len() - 1
     }
 
-    /// What the receive gives, and whether it found dead letters.
-    fn receive(&mut self, settings: &Settings, max: usize, now: Timestamp, by: &Hands<'_>) -> (Vec<Delivery>, bool) {
-        let max = by.natural.odd(Odd::PartialBatch, by.who).map_or(max, |draw| 1 + draw as usize % max);
-        let queue = self.queue(settings, now);
-        let (mut taken, mut dead) = (Vec::new(), Vec::new());
-        let mut visible: Vec<_> = queue.iter_mut().filter(|(_, message)| message.visible(now)).collect();
-        while taken.len() < max && !visible.is_empty() {
-            let among = visible.len();
-            let odd = if among > 1 { by.natural.odd(Odd::OutOfOrder, by.who) } else { None };
-            let (place, message) = visible.remove(odd.map_or(0, |draw| draw as usize % among));
+    /// Brings a queue to this moment.
+    fn pass(&mut self, queue: &Queue, now: Timestamp) {
+        for (_, seq) in self.shelves[queue.shelf].pass(&self.late, queue.settings.retention, now) {
+            self.places.remove(&seq);
+        }
+    }
+
+    /// Notes what the counters of a queue are from now on.
+    fn note(&mut self, shelf: usize, now: Timestamp) {
+        let shelf = &mut self.shelves[shelf];
+        shelf.past.note(&self.late, now, shelf.depth());
+    }
+
+    /// What the receive gives.
+    fn receive(&mut self, queue: &Queue, max: usize, now: Timestamp) -> Vec<Delivery> {
+        let (settings, mut taken) = (&queue.settings, Vec::new());
+        let (natural, who, name) = (&queue.shared.natural, queue.wire.who(), settings.name.as_str());
+        let max = natural.odd(Odd::PartialBatch, who).map_or(max, |draw| 1 + draw as usize % max);
+        while taken.len() < max
+            && let Some(place) = self.shelves[queue.shelf].next(natural, who)
+            && let Some(mut message) = self.shelves[queue.shelf].take(place)
+        {
             if settings.dead_letters.as_ref().is_some_and(|(most, _)| message.receives >= *most) {
-                dead.push(*place);
+                natural.saw(who, Event::Buried { queue: name, message: place.1 });
+                self.bury(queue.dead_letters, place, message, now);
                 continue;
             }
             message.receives += 1;
             message.lease += 1;
-            if by.natural.odd(Odd::Duplicate, by.who).is_none() {
-                message.visible_at = now.plus(settings.visibility);
-            }
+            // one that is given to two has no lease: the second receipt voids the first
+            let given_twice = natural.odd(Odd::Duplicate, who).is_some();
+            message.visible_at = if given_twice { now.plus(GIVEN_TWICE) } else { now.plus(settings.visibility) };
             let (receives, until) = (message.receives, message.visible_at.0);
-            by.natural.saw(by.who, Event::Received { queue: &settings.name, message: place.1, receives, until });
-            taken.push(delivery(*place, message, now));
+            natural.saw(who, Event::Received { queue: name, message: place.1, receives, until });
+            taken.push(delivery(place, &message, now));
+            self.shelves[queue.shelf].put(place, message, now);
         }
-        for place in &dead {
-            by.natural.saw(by.who, Event::Buried { queue: &settings.name, message: place.1 });
-            self.bury(settings, *place, now);
-        }
-        (taken, !dead.is_empty())
+        self.note(queue.shelf, now);
+        taken
     }
 
-    /// Moves a message to the dead letters, where it is visible at once.
-    fn bury(&mut self, settings: &Settings, place: Place, now: Timestamp) {
-        let Some((_, dead_letters)) = &settings.dead_letters else { return };
-        let message = self.queues.get_mut(&settings.name).and_then(|queue| queue.remove(&place));
-        let Some(message) = message else { return };
-        let buried = self.queues.entry(dead_letters.clone()).or_default();
-        buried.insert(place, Message { visible_at: now, ..message });
-        self.places.insert(place.1, (dead_letters.clone(), place));
+    /// Puts a message to the dead letters, where it is visible at once.
+    fn bury(&mut self, shelf: usize, place: Place, message: Message, now: Timestamp) {
+        self.places.insert(place.1, (shelf, place));
+        self.shelves[shelf].put(place, Message { visible_at: now, ..message }, now);
+        self.note(shelf, now);
+        // somebody may wait for it
+        self.shelves[shelf].news.notify_one();
     }
 
     /// When a receive of this queue would find something: now, later, or never.
-    fn next_visible(&mut self, settings: &Settings, now: Timestamp) -> Option<Timestamp> {
-        let queue = self.queue(settings, now);
-        queue.values().map(|message| if message.visible(now) { now } else { message.visible_at }).min()
+    fn next_visible(&self, queue: &Queue, now: Timestamp) -> Option<Timestamp> {
+        let shelf = &self.shelves[queue.shelf];
+        if shelf.visible.is_empty() { shelf.hidden.first().map(|(due, _)| *due) } else { Some(now) }
     }
 
     /// The message a receipt stands for, if its lease still holds; none where the message is gone.
-    fn leased(&mut self, settings: &Settings, (seq, lease): (u64, u64), now: Timestamp) -> Held {
-        self.queue(settings, now);
-        let Some((name, place)) = self.places.get(&seq).cloned() else { return Held::Gone };
-        match self.queues.get(&name).and_then(|queue| queue.get(&place)) {
-            Some(message) if message.lease == lease && message.visible_at > now => Held::Ours(name, place),
+    fn leased(&mut self, queue: &Queue, (seq, lease): (u64, u64), now: Timestamp) -> Held {
+        self.pass(queue, now);
+        let Some((shelf, place)) = self.places.get(&seq).copied() else { return Held::Gone };
+        match self.shelves[shelf].messages.get(&place) {
+            Some(message) if message.lease == lease && message.visible_at > now => Held::Ours(shelf, place),
             _ => Held::Lost,
         }
     }
 }
 
-/// Who receives, and in which world.
-struct Hands<'a> {
-    natural: &'a Natural,
-    who: &'a str,
-}
-
 /// How a receipt relates to its message.
 enum Held {
-    Ours(String, Place),
+    Ours(usize, Place),
     Lost,
     Gone,
 }
@@ -181,10 +284,12 @@ fn parse(operation: &'static str, receipt: &Receipt) -> Result<(u64, u64)> {
 
 /// What a newer version of this program might put before the fields that are known.
 const NEWER_FIELDS: &str = "{\"newer\":{\"field\":[1,null,\"x\"]},";
+/// After so long a message that is given to two is given to the second.
+const GIVEN_TWICE: Duration = Duration::from_millis(1);
 
 /// Most messages that are late are so by seconds, one in ten by minutes.
 fn late_by(draw: u64) -> Duration {
-    Duration::from_millis(if draw % 10 == 0 { draw / 10 % 600_000 } else { draw / 10 % 20_000 })
+    Duration::from_millis(if draw.is_multiple_of(10) { draw / 10 % 600_000 } else { draw / 10 % 20_000 })
 }
 
 fn expired(operation: &'static str) -> Error {
@@ -200,36 +305,49 @@ impl Queue {
 
     /// In some worlds a lease ends before its time.
     fn cut_short(&self, state: &mut State, lease: (u64, u64), now: Timestamp) {
-        let Held::Ours(name, place) = state.leased(&self.settings, lease, now) else { return };
+        let Held::Ours(shelf, place) = state.leased(self, lease, now) else { return };
         if self.shared.natural.odd(Odd::LeaseCutShort, self.wire.who()).is_some()
-            && let Some(message) = state.queues.get_mut(&name).and_then(|queue| queue.get_mut(&place))
+            && let Some(message) = state.shelves[shelf].take(place)
         {
-            message.visible_at = now;
+            state.shelves[shelf].put(place, Message { visible_at: now, ..message }, now);
         }
     }
 
     fn lock(&self) -> (MutexGuard<'_, State>, Timestamp) {
         (self.shared.state.lock().unwrap_or_else(PoisonError::into_inner), self.shared.clock.now())
     }
+
+    /// A message will be visible after so long: those who wait may think that there is none for longer.
+    fn tell(&self, hidden: Duration) {
+        if hidden < MAX_WAIT {
+            self.news.notify_waiters();
+        }
+    }
 }
 
 impl Api for Queue {
     async fn send(&self, body: String, delay: Duration) -> Result<()> {
+        let (natural, who) = (&self.shared.natural, self.wire.who());
+        let newer = natural.odd(Odd::NewerFields, who).is_some();
+        let body = if newer { body.replacen('{', NEWER_FIELDS, 1) } else { body };
+        let late = natural.odd(Odd::Late, who).map_or(Duration::ZERO, late_by);
+        let delay = (delay + late).min(MAX_DELAY);
         {
             let (mut state, now) = self.lock();
-            let (natural, who) = (&self.shared.natural, self.wire.who());
-            let newer = natural.odd(Odd::NewerFields, who).is_some();
-            let body = if newer { body.replacen('{', NEWER_FIELDS, 1) } else { body };
-            let late = natural.odd(Odd::Late, who).map_or(Duration::ZERO, |draw| late_by(draw));
-            let delay = (delay + late).min(MAX_DELAY);
+            state.pass(self, now);
             state.last += 1;
             let place = (now, state.last);
-            natural.saw(who, Event::Sent { queue: &self.settings.name, message: state.last, body: &body });
+            natural.saw(who, Event::Sent { queue: &self.settings.name, message: place.1, body: &body });
             let message = Message { body, visible_at: now.plus(delay), receives: 0, lease: 0 };
-            state.queue(&self.settings, now).insert(place, message);
-            state.places.insert(place.1, (self.settings.name.clone(), place));
+            state.places.insert(place.1, (self.shelf, place));
+            state.shelves[self.shelf].put(place, message, now);
+            state.note(self.shelf, now);
         }
-        self.shared.changed.notify_waiters();
+        if delay.is_zero() {
+            self.news.notify_one();
+        } else {
+            self.tell(delay);
+        }
         Ok(())
     }
 
@@ -237,22 +355,20 @@ impl Api for Queue {
         let end = Instant::now() + wait;
         loop {
             // made before the look, so that nothing falls between the two
-            let changed = self.shared.changed.notified();
+            let changed = self.news.notified();
             let due = {
                 let (mut state, now) = self.lock();
                 if stop.is_cancelled() {
                     return Ok(Vec::new());
                 }
-                let hands = Hands { natural: &self.shared.natural, who: self.wire.who() };
-                let (taken, buried) = state.receive(&self.settings, max, now, &hands);
-                if buried {
-                    // somebody may wait for them
-                    self.shared.changed.notify_waiters();
-                }
+                state.pass(self, now);
+                let taken = state.receive(self, max, now);
                 if !taken.is_empty() {
+                    drop(state);
+                    self.tell(self.settings.visibility);
                     return Ok(taken);
                 }
-                state.next_visible(&self.settings, now).map(|at| Instant::now() + at.since(now))
+                state.next_visible(self, now).map(|at| Instant::now() + at.since(now))
             };
             if Instant::now() >= end {
                 return Ok(Vec::new());
@@ -270,21 +386,24 @@ impl Api for Queue {
         let lease = parse("queue.delete", receipt)?;
         let (mut state, now) = self.lock();
         self.cut_short(&mut state, lease, now);
-        match state.leased(&self.settings, lease, now) {
-            Held::Ours(name, place) => {
+        match state.leased(self, lease, now) {
+            Held::Ours(shelf, place) => {
                 let (natural, who) = (&self.shared.natural, self.wire.who());
                 let again = natural.odd(Odd::Resurrected, who).map(|draw| now.plus(late_by(draw)));
                 let (queue, comes_again) = (self.settings.name.as_str(), again.is_some());
                 natural.saw(who, Event::Deleted { queue, message: place.1, comes_again });
-                if let Some(message) = state.queues.get_mut(&name).and_then(|queue| queue.get_mut(&place))
-                    && let Some(again) = again
-                {
+                let deleted = state.shelves[shelf].take(place);
+                match (deleted, again) {
                     // the receipt that deleted it is worth nothing any more
-                    (message.visible_at, message.lease) = (again, message.lease + 1);
-                    return Ok(());
+                    (Some(message), Some(visible_at)) => {
+                        let lease = message.lease + 1;
+                        state.shelves[shelf].put(place, Message { visible_at, lease, ..message }, now);
+                    }
+                    _ => {
+                        state.places.remove(&place.1);
+                    }
                 }
-                state.places.remove(&place.1);
-                state.queues.get_mut(&name).map(|queue| queue.remove(&place));
+                state.note(shelf, now);
                 Ok(())
             }
             Held::Lost => Err(expired("queue.delete")),
@@ -297,30 +416,27 @@ impl Api for Queue {
         {
             let (mut state, now) = self.lock();
             self.cut_short(&mut state, lease, now);
-            let Held::Ours(name, place) = state.leased(&self.settings, lease, now) else {
+            let Held::Ours(shelf, place) = state.leased(self, lease, now) else {
                 return Err(expired("queue.extend"));
             };
             let (queue, until) = (self.settings.name.as_str(), now.plus(visibility).0);
             self.shared.natural.saw(self.wire.who(), Event::Extended { queue, message: place.1, until });
-            if let Some(message) = state.queues.get_mut(&name).and_then(|queue| queue.get_mut(&place)) {
-                message.visible_at = now.plus(visibility);
+            if let Some(message) = state.shelves[shelf].take(place) {
+                let message = Message { visible_at: now.plus(visibility), ..message };
+                state.shelves[shelf].put(place, message, now);
+                state.note(shelf, now);
             }
         }
-        self.shared.changed.notify_waiters();
+        self.tell(visibility);
         Ok(())
     }
 
     async fn depth(&self) -> Result<Depth> {
         let (mut state, now) = self.lock();
-        let mut depth = Depth::default();
-        for message in state.queue(&self.settings, now).values() {
-            let count = match (message.visible(now), message.receives) {
-                (true, _) => &mut depth.visible,
-                (false, 0) => &mut depth.delayed,
-                (false, _) => &mut depth.in_flight,
-            };
-            *count += 1;
-        }
+        state.pass(self, now);
+        let age = state.late.age(now);
+        let shelf = &state.shelves[self.shelf];
+        let depth = if age.is_zero() { shelf.depth() } else { shelf.past.at(now.minus(age)) };
         Ok(self.shared.natural.counted(&self.settings.name, depth))
     }
 }

@@ -6,6 +6,9 @@ use bellows_core::pool::{InstanceId, Named};
 /// Refused launches in a minute, with pauses that grow from 200 ms to 30 s: some more where one succeeds in between.
 const MOST_REFUSED: usize = 16;
 
+/// Launches that no request asked for, but whatever ends instances.
+const MOST_LAUNCHED: u64 = 20;
+
 impl Truth {
     pub(super) fn launched(&mut self, at: u64, who: &str, named: &Named) {
         let (id, max) = (named.app_tier_id, self.limits.max);
@@ -19,6 +22,10 @@ impl Truth {
         if !(1..=max).contains(&id.0) || self.instances.values().any(|other| other.ended_at.is_none() && other.id == id)
         {
             self.violated(format!("invariant 6: at {at} {who} gave the id {} to {}", id.0, named.instance_id.0));
+        }
+        let deadly = self.uploads.values().filter(|upload| upload.file.starts_with("poison")).count() as u64;
+        if self.launched > MOST_LAUNCHED + 2 * self.accepted + 10 * deadly {
+            self.violated(format!("invariant 10: {} launches for {} requests", self.launched, self.accepted));
         }
         if let Some(why) = self.forbidden(who) {
             self.violated(format!("invariant 14: at {at} {who} launched {why}"));

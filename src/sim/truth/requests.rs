@@ -5,6 +5,9 @@ use bellows_core::answer::Answer;
 use bellows_core::key::RequestId;
 use bellows_core::message::{self, Notice, Parsed, Request, TerminateRequest};
 
+/// Calls that were slow are over after so many milliseconds.
+const SLOWEST: u64 = 15_000;
+
 /// What an image of this world is: its file name says what is to be answered.
 pub fn label(file: &str) -> String {
     format!("label of {file}")
@@ -113,8 +116,11 @@ impl Truth {
                 if receives > 1 {
                     self.count("request delivered again");
                 }
-                if before.is_some_and(|lease| lease.until > at && lease.who != who) {
+                if before.as_ref().is_some_and(|lease| lease.until > at && lease.who != who) {
                     self.count("request held by two");
+                }
+                if let Some(lease) = before {
+                    self.ran_out(at, number, id, &lease);
                 }
                 if self.uploads.get(&id).is_some_and(|upload| upload.answered) {
                     self.count("request delivered after its answer");
@@ -126,6 +132,17 @@ impl Truth {
             (Name::TerminateRequest, About::Terminate(request)) => self.asks(at, who, &request),
             (Name::Notices, About::Confirm) if receives > 1 || again => self.count("duplicate confirmation"),
             _ => {}
+        }
+    }
+
+    /// Whoever works on a request and is well keeps its lease.
+    fn ran_out(&mut self, at: u64, number: u64, id: RequestId, lease: &Lease) {
+        let calm = self.calm_at.is_some_and(|calm| lease.since > calm + SLOWEST);
+        let lives = |instance: &super::Instance| instance.ended_at.is_none() && !instance.doomed;
+        let holder = self.instances.iter().find(|(instance, _)| instance.0 == lease.who);
+        let deadly = self.uploads.get(&id).is_none_or(|upload| upload.file.starts_with("poison"));
+        if calm && lease.known && !deadly && holder.is_some_and(|(_, instance)| lives(instance)) {
+            self.violated(format!("invariant 1: at {at} {} let the lease of {number} run out", lease.who));
         }
     }
 
