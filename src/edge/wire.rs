@@ -23,9 +23,7 @@ pub trait Way: Debug + Send + Sync {
     fn pass(&self, operation: &'static str, leg: Leg) -> Passing;
 
     /// Whose way it is.
-    fn who(&self) -> &str {
-        ""
-    }
+    fn who(&self) -> &str;
 }
 
 /// A process's way to one edge; by default nothing happens on it. Cheap to clone.

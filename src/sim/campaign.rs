@@ -1,7 +1,7 @@
 //! Many seeds, one run each, on all cores; their tallies add up.
 
 use super::chaos::{Tally, draw};
-use super::run::{Run, run};
+use super::story::{Run, run};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 

@@ -144,7 +144,9 @@ impl Chaos {
             None => *chances.entry(who.to_owned()).or_insert(1),
         };
         let random = draw(self.seed, fault.number(), who, n);
-        (fraction(random) < rate).then(|| ())?;
+        if fraction(random) >= rate {
+            return None;
+        }
         let name = format!("{} of {who} #{n}", fault.name());
         self.record(&mut state, fault.name(), name).then(|| draw(random, 1, "", 0))
     }
@@ -201,11 +203,11 @@ impl Chaos {
         }
         let at = self.at();
         let during = self.plan.iter().filter(|timed| (timed.from..timed.to).contains(&at));
-        let kind = during.filter_map(|timed| match timed.what {
+        let mut kinds = during.filter_map(|timed| match timed.what {
             What::Outage(of, kind) if of == operation => Some(kind),
             _ => None,
         });
-        kind.last().map(super::Fault::Fail)
+        kinds.next_back().map(super::Fault::Fail)
     }
 
     /// Something people read in the log.

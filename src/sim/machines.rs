@@ -155,7 +155,8 @@ impl World {
     async fn boot(&self, id: &InstanceId, nth: u64, host: &Host) -> bool {
         let (settings, chance) = (&self.settings, &self.chance);
         let unbilled = chance.boot_unbilled.unwrap_or(settings.boot).min(settings.boot);
-        let rest = self.slowed(id) + vary(settings.boot - unbilled, chance.boot_cv, settings.seed, Draw::Boot, nth);
+        let rest = self.slowed(id)
+            + vary(settings.boot.saturating_sub(unbilled), chance.boot_cv, settings.seed, Draw::Boot, nth);
         let lives = || !host.is_killed() && !host.stop.is_cancelled();
         sleep(unbilled).await;
         if lives() {

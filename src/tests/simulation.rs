@@ -7,9 +7,8 @@
     reason = "a test that panics has failed, and runs in real time"
 )]
 
-use bellows::sim::Run;
 use bellows::sim::campaign::{Campaign, campaign as run_all, shrink};
-use bellows::sim::run;
+use bellows::sim::story::{Run, run};
 use std::collections::BTreeSet;
 use std::time::Instant;
 

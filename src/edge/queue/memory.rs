@@ -37,7 +37,7 @@ struct Shared {
 pub struct Queue {
     shared: Arc<Shared>,
     settings: Arc<Settings>,
-    shelf: usize,
+    lane: usize,
     dead_letters: usize,
     /// Wakes one receive for each message that becomes visible, and all where a message may become visible earlier than
     /// they think.
@@ -116,7 +116,9 @@ impl Shelf {
         if self.set_back {
             let messages = std::mem::take(&mut self.messages);
             (self.visible, self.hidden, self.delayed) = Default::default();
-            messages.into_iter().for_each(|(place, message)| self.put(place, message, now));
+            for (place, message) in messages {
+                self.put(place, message, now);
+            }
         }
         let mut gone = Vec::new();
         while let Some((place, _)) = self.messages.first_key_value()
@@ -170,19 +172,19 @@ impl Store {
     pub fn queue(&self, settings: Settings) -> Result<Queue> {
         settings.check()?;
         let mut state = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let shelf = state.shelf(&settings.name);
-        let dead_letters = settings.dead_letters.as_ref().map_or(shelf, |(_, name)| state.shelf(name));
-        let news = Arc::clone(&state.shelves[shelf].news);
+        let lane = state.lane(&settings.name);
+        let dead_letters = settings.dead_letters.as_ref().map_or(lane, |(_, name)| state.lane(name));
+        let news = Arc::clone(&state.shelves[lane].news);
         let (shared, wire) = (Arc::clone(&self.shared), Wire::default());
         drop(state);
-        Ok(Queue { shared, settings: Arc::new(settings), shelf, dead_letters, news, wire })
+        Ok(Queue { shared, settings: Arc::new(settings), lane, dead_letters, news, wire })
     }
 }
 
 impl State {
-    fn shelf(&mut self, name: &str) -> usize {
-        if let Some(shelf) = self.names.get(name) {
-            return *shelf;
+    fn lane(&mut self, name: &str) -> usize {
+        if let Some(lane) = self.names.get(name) {
+            return *lane;
         }
         self.shelves.push(Shelf::default());
         self.names.insert(name.to_owned(), self.shelves.len() - 1);
@@ -191,15 +193,15 @@ impl State {
 
     /// Brings a queue to this moment.
     fn pass(&mut self, queue: &Queue, now: Timestamp) {
-        for (_, seq) in self.shelves[queue.shelf].pass(&self.late, queue.settings.retention, now) {
+        for (_, seq) in self.shelves[queue.lane].pass(&self.late, queue.settings.retention, now) {
             self.places.remove(&seq);
         }
     }
 
     /// Notes what the counters of a queue are from now on.
-    fn note(&mut self, shelf: usize, now: Timestamp) {
-        let shelf = &mut self.shelves[shelf];
-        shelf.past.note(&self.late, now, shelf.depth());
+    fn note(&mut self, lane: usize, now: Timestamp) {
+        let lane = &mut self.shelves[lane];
+        lane.past.note(&self.late, now, lane.depth());
     }
 
     /// What the receive gives.
@@ -208,8 +210,8 @@ impl State {
         let (natural, who, name) = (&queue.shared.natural, queue.wire.who(), settings.name.as_str());
         let max = natural.odd(Odd::PartialBatch, who).map_or(max, |draw| 1 + draw as usize % max);
         while taken.len() < max
-            && let Some(place) = self.shelves[queue.shelf].next(natural, who)
-            && let Some(mut message) = self.shelves[queue.shelf].take(place)
+            && let Some(place) = self.shelves[queue.lane].next(natural, who)
+            && let Some(mut message) = self.shelves[queue.lane].take(place)
         {
             if settings.dead_letters.as_ref().is_some_and(|(most, _)| message.receives >= *most) {
                 natural.saw(who, Event::Buried { queue: name, message: place.1 });
@@ -224,33 +226,33 @@ impl State {
             let (receives, until) = (message.receives, message.visible_at.0);
             natural.saw(who, Event::Received { queue: name, message: place.1, receives, until });
             taken.push(delivery(place, &message, now));
-            self.shelves[queue.shelf].put(place, message, now);
+            self.shelves[queue.lane].put(place, message, now);
         }
-        self.note(queue.shelf, now);
+        self.note(queue.lane, now);
         taken
     }
 
     /// Puts a message to the dead letters, where it is visible at once.
-    fn bury(&mut self, shelf: usize, place: Place, message: Message, now: Timestamp) {
-        self.places.insert(place.1, (shelf, place));
-        self.shelves[shelf].put(place, Message { visible_at: now, ..message }, now);
-        self.note(shelf, now);
+    fn bury(&mut self, lane: usize, place: Place, message: Message, now: Timestamp) {
+        self.places.insert(place.1, (lane, place));
+        self.shelves[lane].put(place, Message { visible_at: now, ..message }, now);
+        self.note(lane, now);
         // somebody may wait for it
-        self.shelves[shelf].news.notify_one();
+        self.shelves[lane].news.notify_one();
     }
 
     /// When a receive of this queue would find something: now, later, or never.
     fn next_visible(&self, queue: &Queue, now: Timestamp) -> Option<Timestamp> {
-        let shelf = &self.shelves[queue.shelf];
-        if shelf.visible.is_empty() { shelf.hidden.first().map(|(due, _)| *due) } else { Some(now) }
+        let lane = &self.shelves[queue.lane];
+        if lane.visible.is_empty() { lane.hidden.first().map(|(due, _)| *due) } else { Some(now) }
     }
 
     /// The message a receipt stands for, if its lease still holds; none where the message is gone.
     fn leased(&mut self, queue: &Queue, (seq, lease): (u64, u64), now: Timestamp) -> Held {
         self.pass(queue, now);
-        let Some((shelf, place)) = self.places.get(&seq).copied() else { return Held::Gone };
-        match self.shelves[shelf].messages.get(&place) {
-            Some(message) if message.lease == lease && message.visible_at > now => Held::Ours(shelf, place),
+        let Some((lane, place)) = self.places.get(&seq).copied() else { return Held::Gone };
+        match self.shelves[lane].messages.get(&place) {
+            Some(message) if message.lease == lease && message.visible_at > now => Held::Ours(lane, place),
             _ => Held::Lost,
         }
     }
@@ -305,11 +307,11 @@ impl Queue {
 
     /// In some worlds a lease ends before its time.
     fn cut_short(&self, state: &mut State, lease: (u64, u64), now: Timestamp) {
-        let Held::Ours(shelf, place) = state.leased(self, lease, now) else { return };
+        let Held::Ours(lane, place) = state.leased(self, lease, now) else { return };
         if self.shared.natural.odd(Odd::LeaseCutShort, self.wire.who()).is_some()
-            && let Some(message) = state.shelves[shelf].take(place)
+            && let Some(message) = state.shelves[lane].take(place)
         {
-            state.shelves[shelf].put(place, Message { visible_at: now, ..message }, now);
+            state.shelves[lane].put(place, Message { visible_at: now, ..message }, now);
         }
     }
 
@@ -339,9 +341,9 @@ impl Api for Queue {
             let place = (now, state.last);
             natural.saw(who, Event::Sent { queue: &self.settings.name, message: place.1, body: &body });
             let message = Message { body, visible_at: now.plus(delay), receives: 0, lease: 0 };
-            state.places.insert(place.1, (self.shelf, place));
-            state.shelves[self.shelf].put(place, message, now);
-            state.note(self.shelf, now);
+            state.places.insert(place.1, (self.lane, place));
+            state.shelves[self.lane].put(place, message, now);
+            state.note(self.lane, now);
         }
         if delay.is_zero() {
             self.news.notify_one();
@@ -387,23 +389,23 @@ impl Api for Queue {
         let (mut state, now) = self.lock();
         self.cut_short(&mut state, lease, now);
         match state.leased(self, lease, now) {
-            Held::Ours(shelf, place) => {
+            Held::Ours(lane, place) => {
                 let (natural, who) = (&self.shared.natural, self.wire.who());
                 let again = natural.odd(Odd::Resurrected, who).map(|draw| now.plus(late_by(draw)));
                 let (queue, comes_again) = (self.settings.name.as_str(), again.is_some());
                 natural.saw(who, Event::Deleted { queue, message: place.1, comes_again });
-                let deleted = state.shelves[shelf].take(place);
+                let deleted = state.shelves[lane].take(place);
                 match (deleted, again) {
                     // the receipt that deleted it is worth nothing any more
                     (Some(message), Some(visible_at)) => {
                         let lease = message.lease + 1;
-                        state.shelves[shelf].put(place, Message { visible_at, lease, ..message }, now);
+                        state.shelves[lane].put(place, Message { visible_at, lease, ..message }, now);
                     }
                     _ => {
                         state.places.remove(&place.1);
                     }
                 }
-                state.note(shelf, now);
+                state.note(lane, now);
                 Ok(())
             }
             Held::Lost => Err(expired("queue.delete")),
@@ -416,15 +418,15 @@ impl Api for Queue {
         {
             let (mut state, now) = self.lock();
             self.cut_short(&mut state, lease, now);
-            let Held::Ours(shelf, place) = state.leased(self, lease, now) else {
+            let Held::Ours(lane, place) = state.leased(self, lease, now) else {
                 return Err(expired("queue.extend"));
             };
             let (queue, until) = (self.settings.name.as_str(), now.plus(visibility).0);
             self.shared.natural.saw(self.wire.who(), Event::Extended { queue, message: place.1, until });
-            if let Some(message) = state.shelves[shelf].take(place) {
+            if let Some(message) = state.shelves[lane].take(place) {
                 let message = Message { visible_at: now.plus(visibility), ..message };
-                state.shelves[shelf].put(place, message, now);
-                state.note(shelf, now);
+                state.shelves[lane].put(place, message, now);
+                state.note(lane, now);
             }
         }
         self.tell(visibility);
@@ -435,8 +437,8 @@ impl Api for Queue {
         let (mut state, now) = self.lock();
         state.pass(self, now);
         let age = state.late.age(now);
-        let shelf = &state.shelves[self.shelf];
-        let depth = if age.is_zero() { shelf.depth() } else { shelf.past.at(now.minus(age)) };
+        let lane = &state.shelves[self.lane];
+        let depth = if age.is_zero() { lane.depth() } else { lane.past.at(now.minus(age)) };
         Ok(self.shared.natural.counted(&self.settings.name, depth))
     }
 }

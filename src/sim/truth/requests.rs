@@ -38,12 +38,12 @@ impl Truth {
             self.violated(format!("invariant 1: at {at} {who} sent a request whose image is not stored: {id}"));
             return About::Request(id);
         };
-        if !std::mem::replace(&mut upload.accepted, true) {
-            let answered = upload.answered;
+        let (before, answered) = (std::mem::replace(&mut upload.accepted, true), upload.answered);
+        if before {
+            self.count("request sent twice");
+        } else {
             self.accepted += 1;
             self.open += u64::from(!answered);
-        } else {
-            self.count("request sent twice");
         }
         About::Request(id)
     }

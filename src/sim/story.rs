@@ -87,7 +87,7 @@ impl Scenario {
         let dry_run = pick(2, 40) == 0;
         let policy = Policy {
             rule: [Rule::PerRequest, Rule::PerRequest, Rule::Backlog, Rule::Deadline][pick(3, 4) as usize],
-            min: if abandoned { 1 } else { 0 },
+            min: u32::from(abandoned),
             max: 2 + pick(4, 5) as u32,
             hold: Hold::Fixed(SECOND * [0, 0, 10, 60][pick(5, 4) as usize]),
             latency_target: SECOND * 15,
@@ -260,7 +260,7 @@ impl Play {
         self.chaos.note(name, "is dead");
         let random = draw(self.chaos.seed, 80, name, 0);
         let machines = self.scenario.settings.kind == Kind::Machines;
-        let owner = if machines && random % 3 == 0 { format!("after-{name}") } else { "first".into() };
+        let owner = if machines && random.is_multiple_of(3) { format!("after-{name}") } else { "first".into() };
         // who holds the lock of one machine is alone on it
         let owner = if self.webs.is_empty() { owner } else { format!("beside-{name}") };
         self.due.push((Instant::now() + SECOND * (random / 8 % 30) as u32, owner));
