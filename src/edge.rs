@@ -12,6 +12,7 @@ pub mod engine;
 pub mod fleet;
 pub mod host;
 pub mod identity;
+pub mod nature;
 pub mod queue;
 pub mod wire;
 

@@ -5,13 +5,19 @@
 //! killed at any point of any call.
 
 mod bill;
+pub mod campaign;
 mod chance;
+pub mod chaos;
+mod engine;
 mod machines;
 mod plot;
 mod process;
 mod report;
 mod run;
+pub mod story;
 mod trace;
+pub mod truth;
+mod web;
 mod world;
 
 pub use crate::edge::queue::memory::Late;
@@ -22,4 +28,5 @@ pub use process::{Controller, Fault, Point};
 pub use report::{Figures, csv, json, table};
 pub use run::{Look, Outcome, Plan, run};
 pub use trace::{Bin, SHAPES, Trace};
+pub use web::WebTier;
 pub use world::{Kind, Settings, World};

@@ -5,6 +5,7 @@
 mod access;
 mod batch;
 mod compat;
+mod direct;
 mod inspect;
 mod live;
 mod memory;
@@ -20,6 +21,7 @@ mod submit;
 mod upload;
 mod waiters;
 
+pub use direct::Outcome;
 pub use refusal::Refusal;
 pub use server::{serve, serve_metrics};
 

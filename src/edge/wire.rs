@@ -21,6 +21,9 @@ pub type Passing = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
 /// What can happen on the way. A process that is dead passes nothing any more: its calls never return.
 pub trait Way: Debug + Send + Sync {
     fn pass(&self, operation: &'static str, leg: Leg) -> Passing;
+
+    /// Whose way it is.
+    fn who(&self) -> &str;
 }
 
 /// A process's way to one edge; by default nothing happens on it. Cheap to clone.
@@ -30,6 +33,10 @@ pub struct Wire(Option<Arc<dyn Way>>);
 impl Wire {
     pub fn new(way: Arc<dyn Way>) -> Wire {
         Wire(Some(way))
+    }
+
+    pub(super) fn who(&self) -> &str {
+        self.0.as_ref().map_or("", |way| way.who())
     }
 
     /// Carries a call there and its outcome back.

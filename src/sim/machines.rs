@@ -4,10 +4,10 @@ use super::chance::{Draw, vary};
 use super::process::Line;
 use super::world::{Kind, World};
 use crate::app;
-use crate::edge::engine::{Engine, Labelled, Receiver};
+use crate::edge::engine::Engine;
 use crate::edge::fleet::memory::Order;
 use crate::edge::host::Host;
-use bellows_core::answer::{Model, Prediction};
+use bellows_core::answer::Model;
 use bellows_core::pool::{InstanceId, Named, State};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -16,6 +16,9 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
+
+/// So long beyond the longest job an orphan may hold its lock.
+const ORPHANED: Duration = Duration::from_secs(30);
 
 /// The app-tier processes that run, by instance.
 #[derive(Clone, Debug, Default)]
@@ -65,6 +68,12 @@ impl Machines {
                 continue;
             }
             world.become_(id, State::ShuttingDown);
+            let (world, id) = (world.clone(), id.clone());
+            // by the lock that it holds: one that never became ready does not end by itself
+            world.host.clone().spawn("orphan", async move {
+                sleep(world.settings.job_deadline + ORPHANED).await;
+                world.machines.kill(&id);
+            });
         }
     }
 
@@ -90,6 +99,13 @@ impl Machines {
 }
 
 impl World {
+    /// Machines on which nothing runs that could end them: they hang, or never became ready.
+    pub(super) fn machines_without_worker(&self) -> u32 {
+        let workers = self.machines.workers();
+        let dead = |id: &InstanceId, host: &Host| host.is_killed() || !workers.contains_key(id);
+        self.machines.hosts().iter().filter(|(id, host)| dead(id, host)).count() as u32
+    }
+
     /// Does what the fleet orders.
     pub(super) async fn run_machines(self, mut orders: mpsc::Receiver<Order>) {
         while let Some(order) = orders.recv().await {
@@ -114,12 +130,12 @@ impl World {
     }
 
     async fn run_machine(self, named: Named) {
-        let host = Host::new(self.host.clock.clone(), self.host.entropy.clone());
         let id = &named.instance_id;
+        let host = self.new_host(&id.0);
         self.machines.hosts().insert(id.clone(), host.clone());
         let nth = self.bill.launched(&named, self.host.clock.now());
         if self.boot(id, nth, &host).await {
-            if !self.machines.is_dud() {
+            if !self.machines.is_dud() && !self.is_never_ready(&named) {
                 self.start_worker(&named, &host);
             }
             host.ended().await;
@@ -139,7 +155,8 @@ impl World {
     async fn boot(&self, id: &InstanceId, nth: u64, host: &Host) -> bool {
         let (settings, chance) = (&self.settings, &self.chance);
         let unbilled = chance.boot_unbilled.unwrap_or(settings.boot).min(settings.boot);
-        let rest = vary(settings.boot.saturating_sub(unbilled), chance.boot_cv, settings.seed, Draw::Boot, nth);
+        let rest = self.slowed(id)
+            + vary(settings.boot.saturating_sub(unbilled), chance.boot_cv, settings.seed, Draw::Boot, nth);
         let lives = || !host.is_killed() && !host.stop.is_cancelled();
         sleep(unbilled).await;
         if lives() {
@@ -150,13 +167,15 @@ impl World {
     }
 
     fn start_worker(&self, named: &Named, host: &Host) {
-        let (line, evicted) = (Line::new(host.clone(), Vec::new()), CancellationToken::new());
+        let name = named.instance_id.0.as_str();
+        let line = Line::new(host.clone(), name, Vec::new(), self.chaos.clone());
+        let evicted = CancellationToken::new();
         let wire = line.wire();
         let busy = Arc::<AtomicBool>::default();
         let worker = Worker { line, evicted: evicted.clone(), busy: busy.clone() };
         self.machines.workers().insert(named.instance_id.clone(), worker);
         let (engine, work) = Engine::channel(1);
-        host.spawn("engine", self.clone().classify(work, busy));
+        host.spawn("engine", self.clone().classify(work, busy, host.clone(), name.to_owned()));
         let edges = app::Edges {
             requests: World::queue(&self.requests, &wire),
             dead: World::queue(&self.dead, &wire),
@@ -184,28 +203,5 @@ impl World {
             evicted,
         };
         host.spawn("app", app::run(edges, settings));
-    }
-}
-
-impl World {
-    /// An engine that sleeps.
-    async fn classify(self, mut work: Receiver, busy: Arc<AtomicBool>) {
-        while let Some(work) = work.recv().await {
-            busy.store(true, Ordering::Relaxed);
-            let service = self.service(&work.image);
-            sleep(service).await;
-            busy.store(false, Ordering::Relaxed);
-            let predictions = vec![Prediction { index: 0, label: "thing".into(), probability: 1.0 }];
-            let infer_ms = service.as_secs_f64() * 1e3;
-            let labelled = Labelled { predictions, sha256: String::new(), decode_ms: 0.0, infer_ms };
-            let _ = work.reply.send(Ok(labelled));
-        }
-    }
-
-    /// How long the engine takes for an image: drawn by the number that is the image's only content, so that it is the
-    /// same whoever works on it, and when.
-    fn service(&self, image: &[u8]) -> Duration {
-        let (settings, nth) = (&self.settings, image.try_into().map_or(0, u64::from_le_bytes));
-        vary(settings.service, self.chance.service_cv, settings.seed, Draw::Service, nth)
     }
 }

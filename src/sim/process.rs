@@ -1,13 +1,16 @@
 //! Processes that can die at any point of any call.
 
-use crate::edge::host::Host;
+use super::chaos::{Chaos, Passage, error};
+use crate::edge::Kind;
+use crate::edge::host::{Ending, Host};
 use crate::edge::wire::{Leg, Passing, Way, Wire};
-use crate::edge::{Error, Kind};
 use crate::metrics::Metrics;
 use crate::status::Status;
-use std::future::pending;
+use std::future::{pending, ready};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 /// One half of one call, counted from the start of the process.
@@ -26,6 +29,8 @@ pub enum Fault {
 #[derive(Debug)]
 pub(super) struct Line {
     host: Host,
+    name: String,
+    chaos: Option<Arc<Chaos>>,
     passed: AtomicU64,
     faults: Mutex<Vec<(Point, Fault)>>,
     /// Calls of this name fail until that is over.
@@ -38,9 +43,10 @@ pub(super) struct Line {
 const LOGGED: Point = 100_000;
 
 impl Line {
-    pub(super) fn new(host: Host, faults: Vec<(Point, Fault)>) -> Arc<Line> {
-        let (passed, faults) = (AtomicU64::new(0), Mutex::new(faults));
-        Arc::new(Line { host, passed, faults, failing: Mutex::default(), log: Mutex::default() })
+    /// `name`: as the world's chaos, if there is one, knows the process.
+    pub(super) fn new(host: Host, name: &str, faults: Vec<(Point, Fault)>, chaos: Option<Arc<Chaos>>) -> Arc<Line> {
+        let (passed, faults, name) = (AtomicU64::new(0), Mutex::new(faults), name.to_owned());
+        Arc::new(Line { host, name, chaos, passed, faults, failing: Mutex::default(), log: Mutex::default() })
     }
 
     pub(super) fn wire(self: &Arc<Line>) -> Wire {
@@ -52,8 +58,7 @@ impl Line {
         *self.failing.lock().unwrap_or_else(PoisonError::into_inner) = failing;
     }
 
-    fn fault(&self, operation: &'static str, leg: Leg) -> Option<Fault> {
-        let point = self.passed.fetch_add(1, Ordering::Relaxed);
+    fn fault(&self, point: Point, operation: &'static str, leg: Leg) -> Option<Fault> {
         if point < LOGGED {
             self.log.lock().unwrap_or_else(PoisonError::into_inner).push((operation, leg));
         }
@@ -73,14 +78,36 @@ impl Way for Line {
         if self.host.is_killed() {
             return Box::pin(pending());
         }
-        match self.fault(operation, leg) {
-            None => Box::pin(async { Ok(()) }),
-            Some(Fault::Fail(kind)) => Box::pin(async move { Err(Error::new(kind, operation, "a fault of the test")) }),
-            Some(Fault::Crash) => {
+        let point = self.passed.fetch_add(1, Ordering::Relaxed);
+        let passage = match &self.chaos {
+            None => Passage { delay: Duration::ZERO, fault: self.fault(point, operation, leg) },
+            Some(chaos) => chaos.passage(&self.name, point, operation, leg),
+        };
+        match passage {
+            Passage { fault: Some(Fault::Crash), .. } => {
                 self.host.kill();
+                self.host.end(Ending::Unavailable);
                 Box::pin(pending())
             }
+            Passage { delay: Duration::ZERO, fault: None } => Box::pin(ready(Ok(()))),
+            Passage { delay, fault } => {
+                let host = self.host.clone();
+                Box::pin(async move {
+                    sleep(delay).await;
+                    if host.is_killed() {
+                        return pending().await;
+                    }
+                    match fault {
+                        Some(Fault::Fail(kind)) => Err(error(kind, operation)),
+                        _ => Ok(()),
+                    }
+                })
+            }
         }
+    }
+
+    fn who(&self) -> &str {
+        &self.name
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::bill::Bill;
 use super::chance::Chance;
+use super::chaos::Chaos;
 use super::machines::Machines;
 use super::process::{Controller, Fault, Line, Point};
 use crate::controller::{self, Retention};
@@ -9,6 +10,8 @@ use crate::edge;
 use crate::edge::bucket::{self, Bucket};
 use crate::edge::fleet::{self, Fleet};
 use crate::edge::host::{Clock, Entropy, Host};
+
+use crate::edge::nature::{Natural, Nature};
 use crate::edge::queue::{self, Depth, Queue};
 use crate::edge::wire::Wire;
 use crate::metrics::Metrics;
@@ -28,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 /// 2026-01-01T00:00:00Z.
-const BEGIN: Timestamp = Timestamp(1_767_225_600_000);
+pub(super) const BEGIN: Timestamp = Timestamp(1_767_225_600_000);
 
 /// What stands behind the fleet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +80,8 @@ pub struct World {
     pub(super) chance: Chance,
     /// What instances would cost.
     pub bill: Bill,
+    /// What goes wrong by itself; none: nothing does.
+    pub(super) chaos: Option<Arc<Chaos>>,
 }
 
 impl World {
@@ -87,9 +92,15 @@ impl World {
 
     /// The same, where some things are left to chance.
     pub fn with(settings: Settings, chance: Chance) -> edge::Result<World> {
+        World::within(settings, chance, None)
+    }
+
+    /// The same, where what `chaos` draws goes wrong, and it sees all that happens.
+    pub fn within(settings: Settings, chance: Chance, chaos: Option<Arc<Chaos>>) -> edge::Result<World> {
+        let natural = chaos.clone().map(|chaos| Natural::new(chaos as Arc<dyn Nature>)).unwrap_or_default();
         let host = Host::new(Clock::virtual_from(BEGIN), Entropy::seeded(settings.seed));
         let late = queue::memory::Late { seed: settings.seed, ..chance.counters };
-        let store = queue::memory::Store::late(host.clock.clone(), late);
+        let store = queue::memory::Store::within(host.clock.clone(), late, natural.clone());
         let open = |name: &str, dead_letters| {
             let (visibility, retention) = (settings.visibility, Duration::from_hours(96));
             store.queue(queue::Settings { name: name.into(), visibility, retention, dead_letters })
@@ -97,24 +108,26 @@ impl World {
         let processes = settings.kind == Kind::Processes;
         let lists_dead_for = Duration::from_secs(if processes { 5 } else { 3600 });
         let lists_after = settings.lists_after;
-        let (fleet, orders) = fleet::memory::Fleet::new(
+        let (fleet, orders) = fleet::memory::Fleet::within(
             host.clock.clone(),
             host.entropy.clone(),
             fleet::memory::Settings { processes, lists_dead_for, lists_after },
+            natural.clone(),
         );
-        let bucket = || bucket::memory::Bucket::new(host.clock.clone());
+        let bucket = |name| bucket::memory::Bucket::within(host.clock.clone(), name, natural.clone());
         let world = World {
             requests: open("request_queue", Some((10, "dead_letter_queue".into())))?,
             dead: open("dead_letter_queue", None)?,
             responses: open("response_queue", None)?,
             terminate_requests: open("terminate_request_queue", None)?,
             notices: open("terminate_confirm_queue", None)?,
-            input: bucket(),
-            output: bucket(),
+            input: bucket("input"),
+            output: bucket("output"),
             fleet,
             machines: Machines::default(),
             chance,
             bill: Bill::default(),
+            chaos,
             settings: Arc::new(settings),
             host,
         };
@@ -144,19 +157,8 @@ impl World {
     /// Starts a process that runs a controller, with faults at points of its calls.
     pub fn start_controller(&self, owner: &str, faults: Vec<(Point, Fault)>) -> Controller {
         let host = Host::new(self.host.clock.clone(), self.host.entropy.clone());
-        let line = Line::new(host.clone(), faults);
-        let wire = line.wire();
-        let edges = controller::Edges {
-            requests: World::queue(&self.requests, &wire),
-            responses: World::queue(&self.responses, &wire),
-            terminate_requests: World::queue(&self.terminate_requests, &wire),
-            notices: World::queue(&self.notices, &wire),
-            dead: World::queue(&self.dead, &wire),
-            input: World::bucket(&self.input, &wire),
-            output: World::bucket(&self.output, &wire),
-            fleet: Fleet::Memory(self.fleet.over(wire.clone())),
-            host: host.clone(),
-        };
+        let line = Line::new(host.clone(), owner, faults, self.chaos.clone());
+        let edges = self.controller_edges(&line.wire(), &host);
         let (metrics, status) = (Arc::new(Metrics::new(host.clock.now())), Arc::new(Status::new(0)));
         let stop = CancellationToken::new();
         let settings = self.controller_settings(owner);
@@ -168,7 +170,21 @@ impl World {
         Controller { host, line, stop, status, metrics }
     }
 
-    fn controller_settings(&self, owner: &str) -> controller::Settings {
+    pub(super) fn controller_edges(&self, wire: &Wire, host: &Host) -> controller::Edges {
+        controller::Edges {
+            requests: World::queue(&self.requests, wire),
+            responses: World::queue(&self.responses, wire),
+            terminate_requests: World::queue(&self.terminate_requests, wire),
+            notices: World::queue(&self.notices, wire),
+            dead: World::queue(&self.dead, wire),
+            input: World::bucket(&self.input, wire),
+            output: World::bucket(&self.output, wire),
+            fleet: Fleet::Memory(self.fleet.over(wire.clone())),
+            host: host.clone(),
+        }
+    }
+
+    pub(super) fn controller_settings(&self, owner: &str) -> controller::Settings {
         let (settings, processes) = (&self.settings, self.settings.kind == Kind::Processes);
         let truth = Priors { service: settings.service + settings.pause, boot: settings.boot };
         controller::Settings {

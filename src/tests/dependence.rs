@@ -19,7 +19,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("client", &["edge"]),
     ("load", &["client"]),
     ("batch", &["client", "edge"]),
-    ("sim", &["app", "web", "controller", "edge", "status", "metrics"]),
+    ("sim", &["app", "web", "controller", "config", "edge", "status", "metrics"]),
     ("wiring", &["app", "web", "controller", "model", "edge", "status", "metrics", "config", "exit"]),
     (
         "cli",

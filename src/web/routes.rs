@@ -143,7 +143,7 @@ impl Web {
     }
 
     /// Says no before a byte of the body is read.
-    fn admit(&self, caller: &Caller) -> Result<(), Refusal> {
+    pub(super) fn admit(&self, caller: &Caller) -> Result<(), Refusal> {
         self.0.status.ready().map_err(|reason| match reason {
             NotReady::Draining => Refusal::Draining,
             NotReady::ModelLoading(how_far) => Refusal::ModelLoading(how_far),

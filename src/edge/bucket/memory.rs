@@ -2,6 +2,7 @@
 
 use super::{Api, Etag, Meta, Object, Put};
 use crate::edge::host::Clock;
+use crate::edge::nature::{Event, Natural};
 use crate::edge::wire::Wire;
 use crate::edge::{Error, Kind, Result};
 use bytes::Bytes;
@@ -13,6 +14,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 #[derive(Clone, Debug)]
 pub struct Bucket {
     clock: Clock,
+    name: &'static str,
+    natural: Natural,
     state: Arc<Mutex<State>>,
     pub(super) wire: Wire,
 }
@@ -46,13 +49,24 @@ impl State {
 
 impl Bucket {
     pub fn new(clock: Clock) -> Bucket {
-        Bucket { clock, state: Arc::default(), wire: Wire::default() }
+        Bucket::within(clock, "", Natural::default())
+    }
+
+    /// A bucket in a simulated world, which knows it by this name.
+    pub fn within(clock: Clock, name: &'static str, natural: Natural) -> Bucket {
+        Bucket { clock, name, natural, state: Arc::default(), wire: Wire::default() }
     }
 
     /// The same bucket as another process reaches it.
     #[must_use]
     pub fn over(&self, wire: Wire) -> Bucket {
         Bucket { wire, ..self.clone() }
+    }
+
+    fn write(&self, state: &mut State, key: &str, bytes: Bytes) -> Etag {
+        let existed = state.objects.contains_key(key);
+        self.natural.saw(self.wire.who(), Event::Put { bucket: self.name, key, bytes: &bytes, existed });
+        state.write(&self.clock, key, bytes)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -64,7 +78,7 @@ impl Api for Bucket {
     async fn put(&self, key: &str, bytes: Bytes) -> Result<()> {
         let mut state = self.lock();
         state.check_place("bucket.put", key)?;
-        state.write(&self.clock, key, bytes);
+        self.write(&mut state, key, bytes);
         Ok(())
     }
 
@@ -74,7 +88,7 @@ impl Api for Bucket {
             return Ok(Put::Exists);
         }
         state.check_place("bucket.put_if_absent", key)?;
-        state.write(&self.clock, key, bytes);
+        self.write(&mut state, key, bytes);
         Ok(Put::Created)
     }
 
@@ -85,11 +99,14 @@ impl Api for Bucket {
             return Err(Error::new(Kind::Conflict, OPERATION, format!("`{key}` is not in the expected version")));
         }
         state.check_place(OPERATION, key)?;
-        Ok(state.write(&self.clock, key, bytes))
+        Ok(self.write(&mut state, key, bytes))
     }
 
     async fn get(&self, key: &str) -> Result<Option<Object>> {
-        Ok(self.lock().objects.get(key).cloned())
+        let object = self.lock().objects.get(key).cloned();
+        let found = object.is_some();
+        self.natural.saw(self.wire.who(), Event::Got { bucket: self.name, key, found });
+        Ok(object)
     }
 
     async fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<Meta>> {

@@ -3,6 +3,7 @@
 
 use super::Api;
 use crate::edge::host::{Clock, Entropy};
+use crate::edge::nature::{Event, Natural, Odd};
 use crate::edge::wire::Wire;
 use crate::edge::{Error, Kind, Result};
 use bellows_core::control::{Intent, Spec};
@@ -48,6 +49,7 @@ pub struct Fleet {
 struct Shared {
     clock: Clock,
     entropy: Entropy,
+    natural: Natural,
     settings: Settings,
     machines: Mutex<BTreeMap<InstanceId, Machine>>,
     orders: mpsc::Sender<Order>,
@@ -66,9 +68,19 @@ struct Machine {
 impl Fleet {
     /// A fleet without machines, and what it asks of the world.
     pub fn new(clock: Clock, entropy: Entropy, settings: Settings) -> (Fleet, mpsc::Receiver<Order>) {
+        Fleet::within(clock, entropy, settings, Natural::default())
+    }
+
+    /// A fleet in a simulated world.
+    pub fn within(
+        clock: Clock,
+        entropy: Entropy,
+        settings: Settings,
+        natural: Natural,
+    ) -> (Fleet, mpsc::Receiver<Order>) {
         let (orders, receiver) = mpsc::channel(ORDERS);
         let (machines, changed) = (Mutex::default(), Arc::default());
-        let shared = Arc::new(Shared { clock, entropy, settings, machines, orders, changed });
+        let shared = Arc::new(Shared { clock, entropy, natural, settings, machines, orders, changed });
         (Fleet { shared, wire: Wire::default() }, receiver)
     }
 
@@ -92,7 +104,10 @@ impl Fleet {
             && machine.state < state
         {
             machine.state = state;
-            machine.ended_at = (state == State::Terminated).then(|| self.shared.clock.now());
+            if state == State::Terminated {
+                machine.ended_at = Some(self.shared.clock.now());
+                self.shared.natural.saw(self.wire.who(), Event::Ended { instance: id });
+            }
         }
         self.shared.changed.notify_one();
     }
@@ -113,6 +128,7 @@ impl Fleet {
         let (state, launched_at) = (State::Pending, clock.now());
         let machine = Machine { app_tier_id: id, token, state, launched_at, ended_at: None };
         self.machines().insert(named.instance_id.clone(), machine);
+        self.shared.natural.saw(self.wire.who(), Event::Launched { named: &named });
         Ok(named)
     }
 }
@@ -132,7 +148,15 @@ impl Api for Fleet {
         if !launched.is_empty() {
             return Ok(launched);
         }
-        intent.ids.iter().map(|id| self.launch_one(*id, intent.token)).collect()
+        let (natural, who) = (&self.shared.natural, self.wire.who());
+        if natural.odd(Odd::NoCapacity, who).is_some() {
+            natural.saw(who, Event::NotLaunched);
+            let refused = Error::new(Kind::Full, "fleet.launch", "no capacity there");
+            return Err(Error { code: Some("InsufficientInstanceCapacity".into()), ..refused });
+        }
+        let most = intent.ids.len();
+        let some = natural.odd(Odd::PartialLaunch, who).map_or(most, |draw| 1 + draw as usize % most.max(1));
+        intent.ids.iter().take(some).map(|id| self.launch_one(*id, intent.token)).collect()
     }
 
     async fn list(&self) -> Result<Vec<Instance>> {
@@ -149,11 +173,14 @@ impl Api for Fleet {
             launched_at: machine.launched_at,
             token: Some(machine.token),
         });
-        Ok(listed.collect())
+        let listed: Vec<Instance> = listed.collect();
+        self.shared.natural.saw(self.wire.who(), Event::Listed { instances: &listed });
+        Ok(listed)
     }
 
     async fn terminate(&self, ids: &[InstanceId]) -> Result<()> {
         for id in ids {
+            self.shared.natural.saw(self.wire.who(), Event::Terminated { instance: id });
             self.become_(id, State::ShuttingDown);
             let _ = self.shared.orders.try_send(Order::Terminate(id.clone()));
         }

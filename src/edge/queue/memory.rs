@@ -7,6 +7,7 @@ pub use late::Late;
 
 use super::{Api, Delivery, Depth, MAX_DELAY, MAX_WAIT, Receipt, Settings};
 use crate::edge::host::Clock;
+use crate::edge::nature::{Event, Natural, Odd};
 use crate::edge::wire::Wire;
 use crate::edge::{Error, Kind, Result};
 use bellows_core::time::Timestamp;
@@ -27,6 +28,7 @@ pub struct Store {
 #[derive(Debug)]
 struct Shared {
     clock: Clock,
+    natural: Natural,
     state: Mutex<State>,
 }
 
@@ -35,7 +37,7 @@ struct Shared {
 pub struct Queue {
     shared: Arc<Shared>,
     settings: Arc<Settings>,
-    stock: usize,
+    lane: usize,
     dead_letters: usize,
     /// Wakes one receive for each message that becomes visible, and all where a message may become visible earlier than
     /// they think.
@@ -138,6 +140,13 @@ impl Shelf {
         gone
     }
 
+    /// The message that a receive takes next: the oldest, where nothing is odd.
+    fn next(&self, natural: &Natural, who: &str) -> Option<Place> {
+        let among = self.visible.len();
+        let odd = if among > 1 { natural.odd(Odd::OutOfOrder, who) } else { None };
+        self.visible.iter().nth(odd.map_or(0, |draw| draw as usize % among)).copied()
+    }
+
     fn depth(&self) -> Depth {
         let (visible, delayed) = (self.visible.len() as u64, self.delayed);
         Depth { visible, in_flight: self.hidden.len() as u64 - delayed, delayed }
@@ -151,26 +160,31 @@ impl Store {
 
     /// Queues whose counters lag behind.
     pub fn late(clock: Clock, late: Late) -> Store {
-        Store { shared: Arc::new(Shared { clock, state: Mutex::new(State { late, ..State::default() }) }) }
+        Store::within(clock, late, Natural::default())
+    }
+
+    /// Queues in a simulated world.
+    pub fn within(clock: Clock, late: Late, natural: Natural) -> Store {
+        Store { shared: Arc::new(Shared { clock, natural, state: Mutex::new(State { late, ..State::default() }) }) }
     }
 
     /// A queue of this store, made where it is not.
     pub fn queue(&self, settings: Settings) -> Result<Queue> {
         settings.check()?;
         let mut state = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let stock = state.stock(&settings.name);
-        let dead_letters = settings.dead_letters.as_ref().map_or(stock, |(_, name)| state.stock(name));
-        let news = Arc::clone(&state.shelves[stock].news);
+        let lane = state.lane(&settings.name);
+        let dead_letters = settings.dead_letters.as_ref().map_or(lane, |(_, name)| state.lane(name));
+        let news = Arc::clone(&state.shelves[lane].news);
         let (shared, wire) = (Arc::clone(&self.shared), Wire::default());
         drop(state);
-        Ok(Queue { shared, settings: Arc::new(settings), stock, dead_letters, news, wire })
+        Ok(Queue { shared, settings: Arc::new(settings), lane, dead_letters, news, wire })
     }
 }
 
 impl State {
-    fn stock(&mut self, name: &str) -> usize {
-        if let Some(stock) = self.names.get(name) {
-            return *stock;
+    fn lane(&mut self, name: &str) -> usize {
+        if let Some(lane) = self.names.get(name) {
+            return *lane;
         }
         self.shelves.push(Shelf::default());
         self.names.insert(name.to_owned(), self.shelves.len() - 1);
@@ -179,59 +193,66 @@ impl State {
 
     /// Brings a queue to this moment.
     fn pass(&mut self, queue: &Queue, now: Timestamp) {
-        for (_, seq) in self.shelves[queue.stock].pass(&self.late, queue.settings.retention, now) {
+        for (_, seq) in self.shelves[queue.lane].pass(&self.late, queue.settings.retention, now) {
             self.places.remove(&seq);
         }
     }
 
     /// Notes what the counters of a queue are from now on.
-    fn note(&mut self, stock: usize, now: Timestamp) {
-        let stock = &mut self.shelves[stock];
-        stock.past.note(&self.late, now, stock.depth());
+    fn note(&mut self, lane: usize, now: Timestamp) {
+        let lane = &mut self.shelves[lane];
+        lane.past.note(&self.late, now, lane.depth());
     }
 
     /// What the receive gives.
     fn receive(&mut self, queue: &Queue, max: usize, now: Timestamp) -> Vec<Delivery> {
         let (settings, mut taken) = (&queue.settings, Vec::new());
+        let (natural, who, name) = (&queue.shared.natural, queue.wire.who(), settings.name.as_str());
+        let max = natural.odd(Odd::PartialBatch, who).map_or(max, |draw| 1 + draw as usize % max);
         while taken.len() < max
-            && let Some(place) = self.shelves[queue.stock].visible.first().copied()
-            && let Some(mut message) = self.shelves[queue.stock].take(place)
+            && let Some(place) = self.shelves[queue.lane].next(natural, who)
+            && let Some(mut message) = self.shelves[queue.lane].take(place)
         {
             if settings.dead_letters.as_ref().is_some_and(|(most, _)| message.receives >= *most) {
+                natural.saw(who, Event::Buried { queue: name, message: place.1 });
                 self.bury(queue.dead_letters, place, message, now);
                 continue;
             }
             message.receives += 1;
             message.lease += 1;
-            message.visible_at = now.plus(settings.visibility);
+            // one that is given to two has no lease: the second receipt voids the first
+            let given_twice = natural.odd(Odd::Duplicate, who).is_some();
+            message.visible_at = if given_twice { now.plus(GIVEN_TWICE) } else { now.plus(settings.visibility) };
+            let (receives, until) = (message.receives, message.visible_at.0);
+            natural.saw(who, Event::Received { queue: name, message: place.1, receives, until });
             taken.push(delivery(place, &message, now));
-            self.shelves[queue.stock].put(place, message, now);
+            self.shelves[queue.lane].put(place, message, now);
         }
-        self.note(queue.stock, now);
+        self.note(queue.lane, now);
         taken
     }
 
     /// Puts a message to the dead letters, where it is visible at once.
-    fn bury(&mut self, stock: usize, place: Place, message: Message, now: Timestamp) {
-        self.places.insert(place.1, (stock, place));
-        self.shelves[stock].put(place, Message { visible_at: now, ..message }, now);
-        self.note(stock, now);
+    fn bury(&mut self, lane: usize, place: Place, message: Message, now: Timestamp) {
+        self.places.insert(place.1, (lane, place));
+        self.shelves[lane].put(place, Message { visible_at: now, ..message }, now);
+        self.note(lane, now);
         // somebody may wait for it
-        self.shelves[stock].news.notify_one();
+        self.shelves[lane].news.notify_one();
     }
 
     /// When a receive of this queue would find something: now, later, or never.
     fn next_visible(&self, queue: &Queue, now: Timestamp) -> Option<Timestamp> {
-        let stock = &self.shelves[queue.stock];
-        if stock.visible.is_empty() { stock.hidden.first().map(|(due, _)| *due) } else { Some(now) }
+        let lane = &self.shelves[queue.lane];
+        if lane.visible.is_empty() { lane.hidden.first().map(|(due, _)| *due) } else { Some(now) }
     }
 
     /// The message a receipt stands for, if its lease still holds; none where the message is gone.
     fn leased(&mut self, queue: &Queue, (seq, lease): (u64, u64), now: Timestamp) -> Held {
         self.pass(queue, now);
-        let Some((stock, place)) = self.places.get(&seq).copied() else { return Held::Gone };
-        match self.shelves[stock].messages.get(&place) {
-            Some(message) if message.lease == lease && message.visible_at > now => Held::Ours(stock, place),
+        let Some((lane, place)) = self.places.get(&seq).copied() else { return Held::Gone };
+        match self.shelves[lane].messages.get(&place) {
+            Some(message) if message.lease == lease && message.visible_at > now => Held::Ours(lane, place),
             _ => Held::Lost,
         }
     }
@@ -263,6 +284,16 @@ fn parse(operation: &'static str, receipt: &Receipt) -> Result<(u64, u64)> {
         .ok_or_else(|| Error::new(Kind::Invalid, operation, format!("no receipt: `{}`", receipt.0)))
 }
 
+/// What a newer version of this program might put before the fields that are known.
+const NEWER_FIELDS: &str = "{\"newer\":{\"field\":[1,null,\"x\"]},";
+/// After so long a message that is given to two is given to the second.
+const GIVEN_TWICE: Duration = Duration::from_millis(1);
+
+/// Most messages that are late are so by seconds, one in ten by minutes.
+fn late_by(draw: u64) -> Duration {
+    Duration::from_millis(if draw.is_multiple_of(10) { draw / 10 % 600_000 } else { draw / 10 % 20_000 })
+}
+
 fn expired(operation: &'static str) -> Error {
     Error::new(Kind::Expired, operation, "the lease has run out, or somebody else holds the message")
 }
@@ -272,6 +303,16 @@ impl Queue {
     #[must_use]
     pub fn over(&self, wire: Wire) -> Queue {
         Queue { wire, ..self.clone() }
+    }
+
+    /// In some worlds a lease ends before its time.
+    fn cut_short(&self, state: &mut State, lease: (u64, u64), now: Timestamp) {
+        let Held::Ours(lane, place) = state.leased(self, lease, now) else { return };
+        if self.shared.natural.odd(Odd::LeaseCutShort, self.wire.who()).is_some()
+            && let Some(message) = state.shelves[lane].take(place)
+        {
+            state.shelves[lane].put(place, Message { visible_at: now, ..message }, now);
+        }
     }
 
     fn lock(&self) -> (MutexGuard<'_, State>, Timestamp) {
@@ -288,15 +329,21 @@ impl Queue {
 
 impl Api for Queue {
     async fn send(&self, body: String, delay: Duration) -> Result<()> {
+        let (natural, who) = (&self.shared.natural, self.wire.who());
+        let newer = natural.odd(Odd::NewerFields, who).is_some();
+        let body = if newer { body.replacen('{', NEWER_FIELDS, 1) } else { body };
+        let late = natural.odd(Odd::Late, who).map_or(Duration::ZERO, late_by);
+        let delay = (delay + late).min(MAX_DELAY);
         {
             let (mut state, now) = self.lock();
             state.pass(self, now);
             state.last += 1;
             let place = (now, state.last);
+            natural.saw(who, Event::Sent { queue: &self.settings.name, message: place.1, body: &body });
             let message = Message { body, visible_at: now.plus(delay), receives: 0, lease: 0 };
-            state.places.insert(place.1, (self.stock, place));
-            state.shelves[self.stock].put(place, message, now);
-            state.note(self.stock, now);
+            state.places.insert(place.1, (self.lane, place));
+            state.shelves[self.lane].put(place, message, now);
+            state.note(self.lane, now);
         }
         if delay.is_zero() {
             self.news.notify_one();
@@ -340,11 +387,25 @@ impl Api for Queue {
     async fn delete(&self, receipt: &Receipt) -> Result<()> {
         let lease = parse("queue.delete", receipt)?;
         let (mut state, now) = self.lock();
+        self.cut_short(&mut state, lease, now);
         match state.leased(self, lease, now) {
-            Held::Ours(stock, place) => {
-                state.places.remove(&place.1);
-                state.shelves[stock].take(place);
-                state.note(stock, now);
+            Held::Ours(lane, place) => {
+                let (natural, who) = (&self.shared.natural, self.wire.who());
+                let again = natural.odd(Odd::Resurrected, who).map(|draw| now.plus(late_by(draw)));
+                let (queue, comes_again) = (self.settings.name.as_str(), again.is_some());
+                natural.saw(who, Event::Deleted { queue, message: place.1, comes_again });
+                let deleted = state.shelves[lane].take(place);
+                match (deleted, again) {
+                    // the receipt that deleted it is worth nothing any more
+                    (Some(message), Some(visible_at)) => {
+                        let lease = message.lease + 1;
+                        state.shelves[lane].put(place, Message { visible_at, lease, ..message }, now);
+                    }
+                    _ => {
+                        state.places.remove(&place.1);
+                    }
+                }
+                state.note(lane, now);
                 Ok(())
             }
             Held::Lost => Err(expired("queue.delete")),
@@ -356,13 +417,16 @@ impl Api for Queue {
         let lease = parse("queue.extend", receipt)?;
         {
             let (mut state, now) = self.lock();
-            let Held::Ours(stock, place) = state.leased(self, lease, now) else {
+            self.cut_short(&mut state, lease, now);
+            let Held::Ours(lane, place) = state.leased(self, lease, now) else {
                 return Err(expired("queue.extend"));
             };
-            if let Some(message) = state.shelves[stock].take(place) {
+            let (queue, until) = (self.settings.name.as_str(), now.plus(visibility).0);
+            self.shared.natural.saw(self.wire.who(), Event::Extended { queue, message: place.1, until });
+            if let Some(message) = state.shelves[lane].take(place) {
                 let message = Message { visible_at: now.plus(visibility), ..message };
-                state.shelves[stock].put(place, message, now);
-                state.note(stock, now);
+                state.shelves[lane].put(place, message, now);
+                state.note(lane, now);
             }
         }
         self.tell(visibility);
@@ -373,7 +437,8 @@ impl Api for Queue {
         let (mut state, now) = self.lock();
         state.pass(self, now);
         let age = state.late.age(now);
-        let stock = &state.shelves[self.stock];
-        Ok(if age.is_zero() { stock.depth() } else { stock.past.at(now.minus(age)) })
+        let lane = &state.shelves[self.lane];
+        let depth = if age.is_zero() { lane.depth() } else { lane.past.at(now.minus(age)) };
+        Ok(self.shared.natural.counted(&self.settings.name, depth))
     }
 }

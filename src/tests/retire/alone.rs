@@ -17,6 +17,10 @@ impl Way for Gone {
         let error = move || Error::new(edge::Kind::NotFound, operation, "no such queue");
         Box::pin(async move { if gone { Err(error()) } else { Ok(()) } })
     }
+
+    fn who(&self) -> &'static str {
+        "alone"
+    }
 }
 
 async fn ended_within(world: &World, limit: Duration) -> Option<(Ending, Duration)> {

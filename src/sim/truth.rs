@@ -1,0 +1,305 @@
+//! What really is, as no process knows it, and what must never be: the invariants of the pool and of requests (docs/
+//! ARCHITECTURE.md), checked at every effect.
+
+mod pool;
+mod requests;
+mod retiring;
+
+pub use requests::label;
+
+use super::chaos::Tally;
+use super::world::BEGIN;
+use crate::edge::nature::Event;
+use crate::edge::wire::Leg;
+use bellows_core::control::Control;
+use bellows_core::key;
+use bellows_core::key::RequestId;
+use bellows_core::message::{Epoch, Nonce, TerminateRequest};
+use bellows_core::pool::{AppTierId, InstanceId};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What the world's processes were told, as far as invariants speak of it.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    pub max: u32,
+    pub dry_run: bool,
+    /// All in milliseconds.
+    pub report_every: u64,
+    pub job_deadline: u64,
+    pub visibility: u64,
+    pub tick: u64,
+}
+
+/// The world as it is.
+#[derive(Debug)]
+pub struct Truth {
+    pub(super) limits: Limits,
+    pub tally: Tally,
+    /// What must not have happened, and did: the first of it.
+    pub violation: Option<String>,
+    messages: BTreeMap<u64, Message>,
+    uploads: BTreeMap<RequestId, Upload>,
+    /// Accepted and not answered.
+    pub open: u64,
+    pub accepted: u64,
+    instances: BTreeMap<InstanceId, Instance>,
+    pub live: u32,
+    pub most_live: u32,
+    pub launched: u64,
+    used: BTreeSet<AppTierId>,
+    control: Option<Known>,
+    processes: BTreeMap<String, Process>,
+    /// Since when nothing more goes wrong.
+    pub calm_at: Option<u64>,
+}
+
+#[derive(Debug)]
+struct Message {
+    queue: Name,
+    about: About,
+    lease: Option<Lease>,
+    sent_at: u64,
+    /// It was deleted and comes again.
+    again: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Name {
+    Request,
+    Dead,
+    Response,
+    TerminateRequest,
+    Notices,
+}
+
+/// What a message is about.
+#[derive(Clone, Debug, PartialEq)]
+enum About {
+    Request(RequestId),
+    Terminate(TerminateRequest),
+    Confirm,
+    Other,
+}
+
+#[derive(Clone, Debug)]
+struct Lease {
+    who: String,
+    until: u64,
+    since: u64,
+    /// The receive came back to whom it was leased.
+    known: bool,
+}
+
+#[derive(Debug, Default)]
+struct Upload {
+    file: String,
+    accepted: bool,
+    answered: bool,
+}
+
+#[derive(Debug)]
+struct Instance {
+    id: AppTierId,
+    launched_at: u64,
+    ended_at: Option<u64>,
+    reported_at: Option<u64>,
+    confirmed: bool,
+    /// Told or known to go for reasons of its own: a spot notice, a kill, a hang.
+    doomed: bool,
+}
+
+/// The control object as it was written last.
+#[derive(Clone, Debug)]
+struct Known {
+    epoch: Epoch,
+    paused: bool,
+    /// Ids of launches that are written down and not settled.
+    intended: BTreeSet<AppTierId>,
+}
+
+/// What one process knows and did.
+#[derive(Clone, Debug, Default)]
+struct Process {
+    /// The control object when it was last read, and when.
+    read: Option<(u64, Known)>,
+    read_before: Option<(u64, Known)>,
+    received: Vec<u64>,
+    deleted_at: u64,
+    /// A call to give a message back, or to keep it, failed.
+    lost_touch_at: Option<u64>,
+    counted_at: u64,
+    /// Refused launches of late.
+    refusals: Vec<u64>,
+    /// Terminate requests of the present epoch that it deleted, and those of them that were valid for sure.
+    cancelled: u64,
+    cancelled_valid: u64,
+    /// Deletes and such whose outcome it does not know.
+    unsure: u64,
+    confirmed: BTreeSet<Nonce>,
+}
+
+impl Truth {
+    pub fn new(limits: Limits) -> Truth {
+        Truth {
+            limits,
+            tally: Tally::new(),
+            violation: None,
+            messages: BTreeMap::new(),
+            uploads: BTreeMap::new(),
+            open: 0,
+            accepted: 0,
+            instances: BTreeMap::new(),
+            live: 0,
+            most_live: 0,
+            launched: 0,
+            used: BTreeSet::new(),
+            control: None,
+            processes: BTreeMap::new(),
+            calm_at: None,
+        }
+    }
+
+    pub fn count(&mut self, what: &'static str) {
+        *self.tally.entry(what).or_default() += 1;
+    }
+
+    /// The first violation counts.
+    pub fn violated(&mut self, what: String) {
+        self.violation.get_or_insert(what);
+    }
+
+    fn process(&mut self, who: &str) -> &mut Process {
+        if !self.processes.contains_key(who) {
+            self.processes.insert(who.to_owned(), Process::default());
+        }
+        // it is there
+        self.processes.entry(who.to_owned()).or_default()
+    }
+
+    /// Messages in all queues.
+    pub fn messages(&self) -> usize {
+        self.messages.len()
+    }
+
+    /// Messages left, for people.
+    pub fn left(&self) -> String {
+        let left: Vec<String> =
+            self.messages.values().take(5).map(|m| format!("{:?} {:?}", m.queue, m.about)).collect();
+        let unanswered = self.uploads.iter().filter(|(_, upload)| upload.accepted && !upload.answered);
+        let unanswered: Vec<String> = unanswered.map(|(id, _)| id.to_string()).collect();
+        format!("unanswered {unanswered:?}, {} instances, messages {left:?}", self.live)
+    }
+
+    /// Something took effect.
+    pub fn saw(&mut self, at: u64, who: &str, event: &Event<'_>) {
+        match *event {
+            Event::Sent { queue, message, body } => self.sent(at, who, queue, message, body),
+            Event::Received { message, receives, until, .. } => {
+                self.received(at, who, message, receives, until.saturating_sub(BEGIN.0));
+            }
+            Event::Extended { message, until, .. } => {
+                let until = until.saturating_sub(BEGIN.0);
+                // whoever works on it keeps it for the whole visibility time again; all else gives it back
+                let kept = until == at + self.limits.visibility;
+                if let Some(message) = self.messages.get_mut(&message) {
+                    message.lease = message.lease.take().filter(|_| kept);
+                    message.lease.iter_mut().for_each(|lease| lease.until = until);
+                }
+            }
+            Event::Deleted { message, comes_again, .. } => self.deleted(at, who, message, comes_again),
+            Event::Buried { message, .. } => {
+                self.count("dead letter");
+                if let Some(message) = self.messages.get_mut(&message) {
+                    (message.queue, message.lease) = (Name::Dead, None);
+                }
+            }
+            Event::Put { bucket: "input", key, .. } => self.stored(key),
+            Event::Put { key: key::CONTROL, bytes, .. } => self.control_written(at, who, bytes),
+            Event::Put { key, bytes, existed, .. } => self.answered(key, bytes, existed),
+            Event::Got { key: key::CONTROL, .. } => {
+                let known = self.control.clone();
+                let process = self.process(who);
+                process.read_before = std::mem::replace(&mut process.read, known.map(|known| (at, known)));
+            }
+            Event::Launched { named } => self.launched(at, who, named),
+            Event::NotLaunched => self.not_launched(at, who),
+            Event::Terminated { instance } => self.terminated(at, who, instance),
+            Event::Ended { instance } => self.ended(at, instance),
+            Event::Got { .. } | Event::Listed { .. } => {}
+        }
+    }
+
+    /// What a process was told of a call is lost; `dies`: the process with it.
+    pub fn reply_lost(&mut self, who: &str, operation: &str, dies: bool) {
+        match operation {
+            "queue.receive" => {
+                let received = std::mem::take(&mut self.process(who).received);
+                if !received.is_empty() {
+                    self.count(if dies { "lease to a dead poll" } else { "lease to a poll that timed out" });
+                }
+                for message in received {
+                    if let Some(lease) = self.messages.get_mut(&message).and_then(|message| message.lease.as_mut()) {
+                        lease.known = false;
+                    }
+                }
+            }
+            "bucket.get" => {
+                let process = self.process(who);
+                process.read = process.read_before.take();
+            }
+            "fleet.launch" if !dies => self.count("launch that timed out but happened"),
+            "queue.delete" | "queue.extend" => self.process(who).unsure += 1,
+            "bucket.compare_and_swap" => self.count("control object written with unknown outcome"),
+            _ => {}
+        }
+        if dies {
+            self.count("crash between effect and reply");
+        }
+    }
+
+    /// Half a call went well.
+    pub fn passed(&mut self, at: u64, who: &str, operation: &str, leg: Leg) {
+        if operation == "queue.depth" && leg == Leg::Back {
+            self.process(who).counted_at = at;
+        }
+    }
+
+    /// A call failed without effect.
+    pub fn refused(&mut self, at: u64, who: &str, operation: &str) {
+        match operation {
+            "queue.extend" | "queue.delete" => self.process(who).lost_touch_at = Some(at),
+            "queue.depth" if at > self.process(who).counted_at + 30_000 && self.live > 0 => {
+                self.count("counters unread for 30 s with instances");
+            }
+            _ => {}
+        }
+    }
+
+    fn control_written(&mut self, at: u64, who: &str, bytes: &[u8]) {
+        let Ok(control) = Control::parse(bytes) else {
+            return self.violated(format!("at {at} {who} wrote a control object that does not read"));
+        };
+        if let Some(before) = &self.control
+            && control.epoch < before.epoch
+        {
+            let (before, now) = (before.epoch.0, control.epoch.0);
+            self.violated(format!("invariant 8: at {at} {who} set the epoch back from {before} to {now}"));
+        }
+        if self.control.as_ref().is_some_and(|before| before.epoch < control.epoch) && self.live > 0 {
+            self.count("new leader with instances live");
+        }
+        let intended = control.intents_unsettled().flat_map(|intent| intent.ids.clone()).collect();
+        let known = Known { epoch: control.epoch, paused: control.pause.is_some(), intended };
+        self.control = Some(known.clone());
+        self.process(who).read = Some((at, known));
+    }
+
+    /// Whether acting on the pool is forbidden as far as this process can know.
+    fn forbidden(&self, who: &str) -> Option<&'static str> {
+        if self.limits.dry_run {
+            return Some("in a dry run");
+        }
+        let read = self.processes.get(who)?.read.as_ref()?;
+        read.1.paused.then_some("while it knew of a pause")
+    }
+}
