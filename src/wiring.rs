@@ -159,7 +159,7 @@ impl WebTier {
         let (pool_ended, pool_end) = tokio::sync::oneshot::channel();
         let controller = host.turning.watch("controller", controller);
         host.spawn("controller", async move {
-            controller.await;
+            Box::pin(controller).await;
             let _ = pool_ended.send(());
         });
         let inside = host.turning.watch("metrics", web::serve_metrics(web.clone(), listeners.metrics));

@@ -51,7 +51,9 @@ fn seeds() -> Vec<u64> {
         println!("fresh seeds: {fresh}..{}", fresh + FRESH);
         return (0..FIXED).chain(fresh..fresh + FRESH).collect();
     };
-    let number = |text: &str| text.trim().parse::<u64>().expect("SEEDS: a count, or from..to");
+    let number = |text: &str| {
+        text.trim().parse::<u64>().unwrap_or_else(|e| panic!("SEEDS={text}: {e}; expected a count, or from..to"))
+    };
     match given.split_once("..") {
         Some((from, to)) => (number(from)..number(to)).collect(),
         None => (0..number(&given)).collect(),
