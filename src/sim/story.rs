@@ -431,7 +431,7 @@ impl Play {
     async fn probe(&mut self, seed: u64) -> Result<(), String> {
         let settings = self.scenario.settings.clone();
         let most = u64::from(settings.policy.max);
-        self.chaos.with_truth(|truth| truth.most_live = 0);
+        self.chaos.with_truth(|truth| truth.most_live = truth.live);
         self.chaos.note("world", "is tried again");
         let first = 1000 + seed % 7;
         for n in 0..most {

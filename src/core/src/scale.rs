@@ -194,7 +194,10 @@ fn plan(
     let rise = i64::from(wanted) - active;
     let count = |instances: i64| u32::try_from(instances.max(0)).unwrap_or(u32::MAX);
     if rise <= 0 {
-        return (Actions { request: count(-rise), ..Actions::default() }, Vec::new(), clamp);
+        // a launch whose outcome is open is nobody who could be asked so far
+        let there = i64::from(observation.live.booting.saturating_add(observation.live.ready));
+        let request = count((-rise).min(there - i64::from(observation.outstanding)));
+        return (Actions { request, ..Actions::default() }, Vec::new(), clamp);
     }
     let cancel = count(rise).min(observation.outstanding);
     let rest = count(rise - i64::from(cancel));

@@ -178,6 +178,17 @@ fn nothing_scales_in_on_stale_reads() {
     assert_eq!(decide(&enough, &policy).clamp, None, "nobody was to go anyway");
 }
 
+/// Found by the fault simulation (seed 648): it is written down, and its counters are late.
+#[test]
+fn whoever_is_not_launched_yet_is_not_asked_to_retire() {
+    let policy = policy(Rule::PerRequest, 0);
+    let mut open = seen(0, 0, 2);
+    open.live.intended = 3;
+    assert_eq!(acts(&open, &policy), (0, 0, 2));
+    open.outstanding = 2;
+    assert_eq!(acts(&open, &policy), (0, 0, 0));
+}
+
 #[test]
 fn an_unread_fleet_launches_nothing() {
     let policy = policy(Rule::PerRequest, 0);
