@@ -62,7 +62,11 @@ impl Lead {
             let Depth { visible, in_flight, delayed } = depth;
             self.counters = Some((Counters { visible, in_flight, delayed }, started));
             if depth == Depth::default() {
-                self.cx.status.queue_was_empty(self.cx.started + started);
+                // as the queue was this long ago, at the latest
+                let counted = started.checked_sub(self.cx.settings.policy.counter_lag);
+                if let Some(counted) = counted {
+                    self.cx.status.queue_was_empty(self.cx.started + counted);
+                }
             }
             self.note_backlog(visible.saturating_add(in_flight).saturating_add(delayed));
         }

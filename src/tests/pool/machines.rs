@@ -3,7 +3,7 @@
 use super::simulated::{HEALS, SECOND, Watched, settings, virtually};
 use bellows::edge;
 use bellows::edge::wire::Leg;
-use bellows::sim::{Fault, Kind};
+use bellows::sim::{Chance, Fault, Kind, Late, World};
 use bellows_core::pool::AppTierId;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -32,6 +32,25 @@ fn a_repetition_that_is_not_let_in_says_nothing_of_the_launch_before() {
             assert_eq!((w.most, w.seen.len()), (10, 10), "{refusal:?}: {:#?}", w.why());
         });
     }
+}
+
+/// The age of the oldest request is what people are alarmed by.
+#[test]
+fn a_counter_that_is_late_does_not_make_what_waits_young() {
+    virtually(async {
+        let mut settings = settings(Kind::Machines);
+        settings.policy.counter_lag = SECOND * 60;
+        let counters = Late { lag: SECOND * 10, share: 0.2, old: SECOND * 60, seed: 1 };
+        let world = World::with(settings, Chance { counters, ..Chance::default() }).unwrap();
+        world.next_are_duds(u32::MAX);
+        let controller = world.start_controller("first", Vec::new());
+        sleep(SECOND * 90).await;
+        let id = world.upload(1).await.unwrap();
+        controller.status.entering(id, None).accepted();
+        sleep(SECOND * 120).await;
+        let age = controller.status.oldest_age();
+        assert!((SECOND * 120..SECOND * 121).contains(&age), "{age:?}");
+    });
 }
 
 #[test]
