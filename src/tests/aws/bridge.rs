@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// From the end of its process to the end of an instance: the controller hears of it before.
-const POWER_OFF: Duration = Duration::from_secs(2);
+const POWER_OFF: Duration = Duration::from_secs(10);
 /// The exit code of a process that powers its instance off.
 const RETIRED: i32 = 80;
 

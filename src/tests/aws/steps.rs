@@ -20,9 +20,9 @@ use std::time::Duration;
 
 const IMAGES: u32 = 6;
 const MAX: usize = 3;
-const LONG: Duration = Duration::from_mins(3);
+const LONG: Duration = Duration::from_mins(6);
 /// So many pools at a time.
-const BESIDE: usize = 8;
+const BESIDE: usize = 4;
 
 /// Which process dies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
