@@ -6,8 +6,13 @@ use crate::pool::InstanceId;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// The prior is believed until so many images were measured; a report on so many counts half.
+/// The prior is believed until so many images were measured; where things have changed, a report on so many counts half.
 const ENOUGH: u64 = 20;
+/// Where they have not, a report on so many does. With twenty the value would go up and down by some percent all the time,
+/// and a pool that keeps what it needed most pays for the largest: 3 % of its hours.
+const REMEMBERED: u64 = 200;
+/// A report that differs by more than this share of the value tells of a change.
+const CHANGE: f64 = 0.25;
 /// The most that one report counts against all that came before it.
 const MOST_WEIGHT: f64 = 0.5;
 /// Most instances whose totals are kept: more than any pool has. Beyond it new ones are not measured.
@@ -86,7 +91,8 @@ impl Service {
         let mean = near(busy_ms as f64 / 1000.0 / jobs as f64, last);
         self.jobs = self.jobs.saturating_add(jobs);
         if self.value.is_some() {
-            let weight = (jobs as f64 / jobs.saturating_add(ENOUGH) as f64).min(MOST_WEIGHT);
+            let memory = if (mean - last).abs() > CHANGE * last { ENOUGH } else { REMEMBERED };
+            let weight = (jobs as f64 / jobs.saturating_add(memory) as f64).min(MOST_WEIGHT);
             self.value = Some(last + weight * (mean - last));
         } else {
             // one report counts at most as all the rest, here too

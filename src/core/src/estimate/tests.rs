@@ -61,6 +61,17 @@ fn a_far_truth_is_reached_in_a_few_reports() {
 }
 
 #[test]
+fn what_varies_by_chance_hardly_moves_it_and_a_change_does() {
+    let mut meter = meter();
+    work(&mut meter, 1, 1..=2, 15, 100);
+    let (jobs, busy_ms) = (30, 3000);
+    meter.reported(&report(1, jobs + 15, busy_ms + 15 * 120));
+    assert!(meter.service() < MS(102), "{:?}", meter.service());
+    meter.reported(&report(1, jobs + 30, busy_ms + 15 * 120 + 15 * 200));
+    assert!(meter.service() > MS(140), "{:?}", meter.service());
+}
+
+#[test]
 fn doubled_lost_and_reordered_reports_and_restarts_do_no_harm() {
     let mut meter = meter();
     for n in [1, 2, 2, 5, 3, 5, 6, 6, 1, 2, 9] {
@@ -163,12 +174,12 @@ fn an_instance_that_is_gone_is_forgotten() {
 fn arrivals_are_counted_by_window() {
     let mut meter = meter();
     meter.own(10, 0, AT(100));
-    meter.own(12, 0, AT(195));
+    meter.own(12, 0, AT(191));
     meter.own(17, 0, AT(200));
     meter.heard(&web(1, 500, 500), AT(200));
     meter.heard(&web(1, 503, 500), AT(205));
     assert_eq!(meter.arrivals(AT(205)), Arrivals { fast: 8, recent: 10, slow: 20 });
-    assert_eq!(meter.arrivals(AT(213)), Arrivals { fast: 0, recent: 10, slow: 20 });
+    assert_eq!(meter.arrivals(AT(219)), Arrivals { fast: 0, recent: 10, slow: 20 });
     assert_eq!(meter.arrivals(AT(220)), Arrivals { fast: 0, recent: 10, slow: 10 });
     assert_eq!(meter.arrivals(AT(325)), Arrivals::default(), "a rate that is over is none");
     assert_eq!(meter.estimates(AT(205)).arrivals_ks, 166);

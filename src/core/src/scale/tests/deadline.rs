@@ -34,17 +34,35 @@ fn kept(observation: &Observation, history: &mut History) -> u64 {
 #[test]
 fn the_rate_is_staffed_with_its_square_root() {
     let slow = |count| arriving(count, 0, seen(0, 0, 20));
-    assert_eq!(needed(&slow(240)), 5, "2 a second at 2 s: 4 + 0.45 * 2 = 4.9");
-    assert_eq!(needed(&Observation { slots: 2, ..slow(240) }), 3, "2 + 0.45 * 1.41");
+    assert_eq!(needed(&slow(240)), 5, "2 a second at 2 s: 4 + 0.35 * 2 = 4.7");
+    assert_eq!(needed(&Observation { slots: 2, ..slow(240) }), 3, "2 + 0.35 * 1.41");
     assert_eq!(needed(&slow(2)), 1);
     assert_eq!(needed(&slow(1)), 0, "one arrival is no rate");
 }
 
 #[test]
+fn requests_that_come_together_are_staffed_for() {
+    let mut history = History::default();
+    let steady = |look: u64, fast| at(5 * look, arriving(2400, fast, seen(0, 0, 60)));
+    // 20 a second at 2 s: 40 + 0.35 * 6.3; 280 of them in 14 s
+    let alone = (0..200).map(|look| needs(&steady(look, 280), &mut history).0).max();
+    assert_eq!(alone, Some(43));
+    let together = (200..500).map(|look| needs(&steady(look, 280 - 27 + 54 * (look % 2)), &mut history).0).max();
+    assert_eq!(
+        together,
+        Some(44),
+        "40 + 0.35 * (40 * 2)^0.5: 27 more or 27 less are a variance of 2.6 means, and 2 are believed"
+    );
+    assert_eq!(needs(&steady(1000, 280), &mut history).0, 44, "one calm look does not undo it");
+    let calm = (1001..1300).map(|look| needs(&steady(look, 280), &mut history).0).last();
+    assert_eq!(calm, Some(43));
+}
+
+#[test]
 fn a_surge_is_believed_by_what_is_surely_there() {
     let fast = |count| Observation { service: Duration::from_secs(10), ..arriving(0, count, seen(0, 0, 20)) };
-    assert_eq!(needed(&fast(100)), 114, "(100 - 1.3 * 10) / 8 a second at 10 s: 108.75 + 0.45 * 10.43");
-    assert_eq!(needed(&fast(1)), 0, "1 - 1.3 * 1 is none");
+    assert_eq!(needed(&fast(100)), 63, "(100 - 1.6 * 10) / 14 a second at 10 s: 60 + 0.35 * 7.75");
+    assert_eq!(needed(&fast(1)), 0, "1 - 1.6 * 1 is none");
 }
 
 #[test]
@@ -112,11 +130,12 @@ fn rates_and_backlogs_are_kept_by_the_measured_boot() {
     assert_eq!(let_go(backlog, 100), Some(125), "1.25 of a boot");
 }
 
-/// After bursts at seconds, each in need of so many instances: what is kept in the second `then`.
+/// After bursts at seconds, each of as much work as so many instances do within the target (less the second that an image
+/// takes itself): what is kept in the second `then`.
 fn kept_after(bursts: &[(u64, u64)], then: u64) -> u64 {
     let mut history = History::default();
     for (second, instances) in bursts {
-        assert_eq!(needs(&at(*second, waiting(15 * instances, 0)), &mut history).0, *instances);
+        assert_eq!(needs(&at(*second, waiting(14 * instances, 0)), &mut history).0, *instances);
     }
     kept(&at(then, waiting(0, 20)), &mut history)
 }
@@ -133,4 +152,13 @@ fn six_busy_slots_of_the_last_eighteen_hold_the_pool() {
     one.push((29, 1));
     one.extend((1..6).map(|slot| (30 * slot, 9)));
     assert_eq!(kept_after(&one, 240), 9, "of a slot the largest counts");
+}
+
+#[test]
+fn what_half_of_the_last_half_hour_needed_holds_the_pool() {
+    let now = 30 * 59 + 29;
+    let long_ago: Vec<(u64, u64)> = (0..31).map(|slot| (30 * slot, 4)).collect();
+    assert_eq!(kept_after(&long_ago, now), 4, "thirty-one of sixty, and nothing for a quarter of an hour");
+    assert_eq!(kept_after(&long_ago[1..], now), 0, "thirty are no half");
+    assert_eq!(kept_after(&long_ago, now + 1), 0, "the first is too long ago");
 }
