@@ -11,8 +11,8 @@ const ENOUGH: u64 = 20;
 /// Where they have not, a report on so many does. With twenty the value would go up and down by some percent all the time,
 /// and a pool that keeps what it needed most pays for the largest: 3 % of its hours.
 const REMEMBERED: u64 = 200;
-/// A report that differs by more than this share of the value tells of a change.
-const CHANGE: f64 = 0.25;
+/// A mean this many standard errors off tells of a change, were the times as varied as exponential ones.
+const CHANGE: f64 = 3.0;
 /// The most that one report counts against all that came before it.
 const MOST_WEIGHT: f64 = 0.5;
 /// Most instances whose totals are kept: more than any pool has. Beyond it new ones are not measured.
@@ -91,7 +91,8 @@ impl Service {
         let mean = near(busy_ms as f64 / 1000.0 / jobs as f64, last);
         self.jobs = self.jobs.saturating_add(jobs);
         if self.value.is_some() {
-            let memory = if (mean - last).abs() > CHANGE * last { ENOUGH } else { REMEMBERED };
+            let changed = (mean - last).abs() > CHANGE * last / libm::sqrt(jobs as f64);
+            let memory = if changed { ENOUGH } else { REMEMBERED };
             let weight = (jobs as f64 / jobs.saturating_add(memory) as f64).min(MOST_WEIGHT);
             self.value = Some(last + weight * (mean - last));
         } else {
