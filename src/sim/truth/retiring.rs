@@ -39,6 +39,9 @@ impl Truth {
 
     /// A worker says that it has stopped.
     pub(super) fn confirms(&mut self, at: u64, who: &str, confirm: &Confirm) {
+        if who != confirm.instance_id.0 {
+            return self.count("confirmation that is forged");
+        }
         self.count("confirmed");
         let held = self.held(at, who);
         if !held.is_empty() {
@@ -76,6 +79,9 @@ impl Truth {
 
     /// A controller asks for one worker less.
     pub(super) fn asked_to_retire(&mut self, at: u64, who: &str, request: TerminateRequest) {
+        if !who.starts_with("web") {
+            return self.count("asked to retire by one who is not there any more");
+        }
         self.count("asked to retire");
         if let Some(why) = self.forbidden(who) {
             self.violated(format!("invariant 14: at {at} {who} asked a worker to retire {why}"));
