@@ -49,6 +49,8 @@ struct State {
     counts: BTreeMap<String, VecDeque<(u64, Depth)>>,
     /// What is left of each ration, in thousandths of a call, and when that was.
     rations: BTreeMap<&'static str, (u64, u64)>,
+    /// Who reaches no bucket any more, until when.
+    cut_off: Option<(String, u64)>,
     /// A place without capacity, whatever else goes right.
     full: Option<&'static str>,
     truth: Truth,
@@ -106,7 +108,7 @@ impl Chaos {
     ) -> Arc<Chaos> {
         let record = Record { lines: log.then(Vec::new), hash: 0xcbf2_9ce4_8422_2325, ..Record::default() };
         let (chances, counts, rations) = Default::default();
-        let state = State { chances, counts, rations, full: None, truth, record };
+        let state = State { chances, counts, rations, cut_off: None, full: None, truth, record };
         let mut plan = plan::of(seed, span, machines);
         plan.retain(|timed| !dropped.contains(&timed.name));
         let (profile, calm) = (Profile::of(seed), AtomicBool::new(false));
@@ -185,7 +187,7 @@ impl Chaos {
             1..=300 => Duration::ZERO,
             some => Duration::from_millis(some % 9),
         };
-        let fault = self.struck(operation, leg).or_else(|| self.rationed(operation, leg)).or_else(|| {
+        let fault = self.struck(who, operation, leg).or_else(|| self.rationed(operation, leg)).or_else(|| {
             let (fault, kind) = self.profile.of_call(fraction(draw(random, 1, "", 0)), who, operation, leg)?;
             let name = format!("{} of {who} at {operation} {leg:?} #{point}", fault.name());
             let mut state = self.state();
@@ -202,17 +204,26 @@ impl Chaos {
     }
 
     /// The error of an outage that lasts now.
-    fn struck(&self, operation: &'static str, leg: Leg) -> Option<super::Fault> {
+    fn struck(&self, who: &str, operation: &'static str, leg: Leg) -> Option<super::Fault> {
         if leg == Leg::Back {
             return None;
         }
         let at = self.at();
+        let cut_off = |(name, until): &(String, u64)| name == who && at < *until && operation.starts_with("bucket.");
+        if self.state().cut_off.as_ref().is_some_and(cut_off) {
+            return Some(super::Fault::Fail(Kind::Unavailable));
+        }
         let during = self.plan.iter().filter(|timed| (timed.from..timed.to).contains(&at));
         let mut kinds = during.filter_map(|timed| match timed.what {
             What::Outage(of, kind) if of == operation => Some(kind),
             _ => None,
         });
         kinds.next_back().map(super::Fault::Fail)
+    }
+
+    /// Until then this process reaches no bucket.
+    pub fn cut_off(&self, who: &str, until: u64) {
+        self.state().cut_off = Some((who.to_owned(), until));
     }
 
     /// From now on this place has no capacity, though all else goes right.

@@ -271,7 +271,7 @@ impl Play {
 
     async fn strike(&mut self) {
         let at = self.chaos.at();
-        while let Some(timed) = self.chaos.plan.get(self.next_timed).cloned().filter(|timed| timed.from <= at) {
+        while let Some(timed) = self.chaos.plan.get(self.next_timed).cloned().filter(|timed| self.is_due(timed, at)) {
             self.next_timed += 1;
             self.chaos.strikes(&timed);
             self.carry_out(&timed).await;
@@ -280,6 +280,13 @@ impl Play {
             self.resumes_at = None;
             self.set_pause(false, false).await;
         }
+    }
+
+    /// A pause comes, if it can, while a worker that was asked to retire is not done yet.
+    fn is_due(&self, timed: &Timed, at: u64) -> bool {
+        let asked_at = || self.chaos.with_truth(|truth| truth.asked_busy_at);
+        let pause = matches!(timed.what, What::Pause | What::NewerPause);
+        timed.from <= at && (!pause || at > timed.from + 20_000 || asked_at().is_some_and(|asked| asked + 600 > at))
     }
 
     async fn carry_out(&mut self, timed: &Timed) {
@@ -300,11 +307,17 @@ impl Play {
             }
             What::RestartWeb => self.replace(),
             What::SecondWeb => self.due.push((Instant::now(), "second".into())),
+            What::CutOff => {
+                if let Some(web) = self.webs.iter().find(|web| web.controller.status.pool().leads) {
+                    self.chaos.cut_off(&web.name, timed.to);
+                    self.due.push((Instant::now(), "beside-who-is-cut-off".into()));
+                }
+            }
             What::Forgery => self.forge(timed.from, someone).await,
             What::OldRequest => self.ask_of_old(timed.from).await,
             What::Pause | What::NewerPause => {
                 self.set_pause(true, timed.what == What::NewerPause).await;
-                self.resumes_at = Some(timed.to);
+                self.resumes_at = Some(timed.to.max(self.chaos.at() + 5000));
             }
             What::Evict => {
                 if let Some(named) = someone

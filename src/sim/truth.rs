@@ -48,7 +48,11 @@ pub struct Truth {
     pub launched: u64,
     used: BTreeSet<AppTierId>,
     control: Option<Known>,
+    /// When each launch was first written down.
+    planned: BTreeMap<LaunchToken, u64>,
     processes: BTreeMap<String, Process>,
+    /// When a worker last met a terminate request with work in hand.
+    pub asked_busy_at: Option<u64>,
     /// Since when nothing more goes wrong.
     pub calm_at: Option<u64>,
 }
@@ -157,7 +161,9 @@ impl Truth {
             launched: 0,
             used: BTreeSet::new(),
             control: None,
+            planned: BTreeMap::new(),
             processes: BTreeMap::new(),
+            asked_busy_at: None,
             calm_at: None,
         }
     }
@@ -298,6 +304,9 @@ impl Truth {
         }
         if self.control.as_ref().is_some_and(|before| before.epoch < control.epoch) && self.live > 0 {
             self.count("new leader with instances live");
+        }
+        for intent in control.intents_unsettled() {
+            self.planned.entry(intent.token).or_insert(at);
         }
         let intended = control.intents_unsettled().flat_map(|intent| intent.ids.clone()).collect();
         let known = Known { epoch: control.epoch, paused: control.pause.is_some(), rest: control.rest, intended };

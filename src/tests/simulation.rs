@@ -148,8 +148,12 @@ fn check(runs: u64, tally: &BTreeMap<String, u64>) {
         let least = if runs >= LONG { 1000 } else { least * runs / FIXED };
         assert!(times >= least, "in {runs} runs this happened {times} times only, not {least}: {what}");
     };
-    PREMISES.iter().for_each(|(what, least)| happened(what, *least));
-    faults().into_iter().for_each(|what| happened(what, 2));
+    for (what, least) in PREMISES {
+        happened(what, *least);
+    }
+    for what in faults() {
+        happened(what, 2);
+    }
 }
 
 /// Adds a range of seeds to what others came to, in a file of their names and numbers: how many runs it is of then, and

@@ -14,6 +14,8 @@ pub enum What {
     FullPlace(&'static str),
     /// The fleet's calls are rationed: each takes from a bucket that fills slowly, whoever calls.
     Rationed,
+    /// The web tier that leads reaches no bucket any more, while others do.
+    CutOff,
     /// kill -9 of a web tier with its controller; it is started again after a while.
     KillWeb,
     /// SIGTERM of it, and a newer one in its place.
@@ -35,7 +37,7 @@ pub enum What {
 
 impl What {
     /// One of each name.
-    pub const ALL: [What; 17] = [
+    pub const ALL: [What; 18] = [
         What::Outage("queue.send", Kind::Full),
         What::Outage("queue.depth", Kind::Unavailable),
         What::Outage("fleet.list", Kind::Throttled),
@@ -43,6 +45,7 @@ impl What {
         What::NoCapacity,
         What::FullPlace(PLACES[0]),
         What::Rationed,
+        What::CutOff,
         What::KillWeb,
         What::RestartWeb,
         What::SecondWeb,
@@ -64,6 +67,7 @@ impl What {
             What::NoCapacity => "no capacity for long",
             What::FullPlace(_) => "no capacity in one place for long",
             What::Rationed => "calls of the fleet rationed",
+            What::CutOff => "leader cut off",
             What::KillWeb => "web tier killed",
             What::RestartWeb => "web tier replaced by a newer one",
             What::SecondWeb => "two controllers",
@@ -115,7 +119,9 @@ pub(super) fn of(seed: u64, span: Duration, machines: bool) -> Vec<Timed> {
         let name = what.name();
         let random = draw(seed, 99, name, plan.len() as u64);
         if random % 100 < chance {
-            let from = random / 100 % span;
+            // long enough for another one to take over
+            let within = if what == What::CutOff { span / 3 } else { span };
+            let from = random / 100 % within;
             let to = from + 5000 + draw(random, 2, "", 0) % longest;
             plan.push(Timed { what, from, to, name: format!("{name} at {from} to {to}") });
         }
@@ -125,6 +131,7 @@ pub(super) fn of(seed: u64, span: Duration, machines: bool) -> Vec<Timed> {
         let (operation, kind) = outage(n);
         add(What::Outage(operation, kind), 30, 80_000);
     }
+    add(What::Outage("queue.depth", Kind::Unavailable), 12, 150_000);
     add(What::NoCapacity, 20, 60_000);
     add(What::KillWeb, 25, 30_000);
     add(What::RestartWeb, 20, 20_000);
@@ -139,6 +146,7 @@ pub(super) fn of(seed: u64, span: Duration, machines: bool) -> Vec<Timed> {
         add(What::FullPlace(PLACES[0]), 30, 90_000);
         add(What::FullPlace(PLACES[1]), 15, 90_000);
         add(What::Rationed, 25, 120_000);
+        add(What::CutOff, 20, 150_000);
     }
     add(What::NewerPause, 10, 20_000);
     for _ in 0..3 {

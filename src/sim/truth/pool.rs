@@ -9,6 +9,9 @@ const MOST_REFUSED: usize = 16;
 /// A place that has refused is left alone for so long, in milliseconds: three minutes, and some for calls.
 const REMEMBERED: u64 = 165_000;
 
+/// A plan is written down within so long, or never.
+const PLANNED_BEFORE: u64 = 45_000;
+
 /// Launches that no request asked for, but whatever ends instances.
 const MOST_LAUNCHED: u64 = 20;
 
@@ -50,11 +53,12 @@ impl Truth {
 
     pub(super) fn not_launched(&mut self, at: u64, who: &str, place: &str, token: LaunchToken) {
         let before = self.process(who).refused_at.insert(place.to_owned(), (at, token));
-        // the same launch is repeated where its outcome was not heard
+        // the same launch is repeated where its outcome was not heard, and one may have been planned before
+        let planned_at = self.planned.get(&token).copied().unwrap_or_default();
         if !place.is_empty()
             && let Some((then, other)) = before
-            && then + REMEMBERED > at
             && other != token
+            && (then + PLANNED_BEFORE..then + REMEMBERED).contains(&planned_at)
         {
             self.violated(format!("invariant 11: at {at} {who} tried {place}, which had refused at {then}"));
         }

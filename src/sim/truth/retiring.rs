@@ -31,6 +31,7 @@ impl Truth {
         }
         if !self.held(at, who).is_empty() {
             self.count("asked to retire while busy");
+            self.asked_busy_at = Some(at);
         }
         if self.control.as_ref().is_some_and(|control| request.epoch < control.epoch) {
             self.count("terminate request of an older epoch met by a worker");
