@@ -8,7 +8,7 @@ use crate::metrics::{Action, LaunchFailure, Queue as Name};
 use bellows_core::control::{Intent, MAX_IDS, Permit, Settlement};
 use bellows_core::ledger::Happened;
 use bellows_core::message::{self, Nonce, TerminateRequest};
-use bellows_core::pool::{Deadlines, InstanceId, LaunchToken};
+use bellows_core::pool::{Backoff, Deadlines, InstanceId, LaunchToken};
 use bellows_core::retire::{Cancel, Met};
 use bellows_core::scale::{Actions, Decision};
 use futures_util::future::join_all;
@@ -37,7 +37,7 @@ impl Lead {
             let spec = match self.cx.edges.fleet.plan(ids, self.leader.epoch()).await {
                 Ok(spec) => spec,
                 Err(e) => {
-                    self.refused_launch(&e);
+                    self.refused_launch(&e, false);
                     break;
                 }
             };
@@ -161,15 +161,19 @@ impl Lead {
         match outcome {
             Ok(named) => named.len() as u32,
             Err(e) => {
-                self.refused_launch(&e);
+                self.refused_launch(&e, e.kind == Kind::Full && intent.spec.names_place());
                 0
             }
         }
     }
 
-    /// A launch, or the plan for one, was refused: the next one waits.
-    fn refused_launch(&mut self, e: &Error) {
+    /// A launch, or the plan for one, was refused: the next one waits, but hardly where it may go elsewhere.
+    fn refused_launch(&mut self, e: &Error, elsewhere: bool) {
+        let waited = self.not_before;
         self.failed_launch(e.code.as_deref().map_or(LaunchFailure::Spawn, LaunchFailure::of_code));
+        if elsewhere {
+            self.not_before = waited.max(self.cx.now() + Backoff::elsewhere());
+        }
         self.happened(Happened::LaunchFailed { detail: e.to_string() });
     }
 

@@ -2,7 +2,7 @@
 //! default nothing odd happens and nobody listens.
 
 use super::queue::Depth;
-use bellows_core::pool::{Instance, InstanceId, Named};
+use bellows_core::pool::{Instance, InstanceId, LaunchToken, Named};
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -21,9 +21,7 @@ pub enum Odd {
     Late,
     /// A lease ends before its time.
     LeaseCutShort,
-    /// The sender is newer: its message has fields that nobody here knows.
-    NewerFields,
-    /// A launch finds no capacity where it was to go.
+    /// A launch finds no capacity where it was to go: this is asked of a place, not of who calls.
     NoCapacity,
     /// A launch brings fewer instances than it was asked for.
     PartialLaunch,
@@ -71,10 +69,15 @@ pub enum Event<'a> {
         key: &'a str,
         found: bool,
     },
+    /// `place`: where; empty where there is but one.
     Launched {
         named: &'a Named,
+        place: &'a str,
     },
-    NotLaunched,
+    NotLaunched {
+        place: &'a str,
+        token: LaunchToken,
+    },
     Listed {
         instances: &'a [Instance],
     },
@@ -95,6 +98,9 @@ pub trait Nature: Debug + Send + Sync {
     /// What a reader of counters gets where `exact` is the truth.
     fn counted(&self, queue: &str, exact: Depth) -> Depth;
 
+    /// What really is written where `text` was to be: `whereto` is a queue's name or an object's key.
+    fn written(&self, who: &str, whereto: &str, text: &str) -> Option<String>;
+
     fn saw(&self, who: &str, event: Event<'_>);
 }
 
@@ -113,6 +119,11 @@ impl Natural {
 
     pub(super) fn counted(&self, queue: &str, exact: Depth) -> Depth {
         self.0.as_ref().map_or(exact, |nature| nature.counted(queue, exact))
+    }
+
+    /// Something else than `text`, where that is written.
+    pub(super) fn written(&self, who: &str, whereto: &str, text: &str) -> Option<String> {
+        self.0.as_ref()?.written(who, whereto, text)
     }
 
     pub(super) fn saw(&self, who: &str, event: Event<'_>) {

@@ -1,9 +1,14 @@
 //! Many seeds, one run each, on all cores; their tallies add up.
 
-use super::chaos::{Tally, draw};
+use super::chaos::{Fault, Tally, What, draw};
 use super::story::{Run, run};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// The names of all faults, as tallies have them.
+pub fn faults() -> Vec<&'static str> {
+    Fault::DEFAULT.iter().map(|(fault, _)| fault.name()).chain(What::ALL.map(What::name)).collect()
+}
 
 /// What many runs came to.
 #[derive(Clone, Debug, Default)]

@@ -1,14 +1,14 @@
 //! Faults drawn from a seed. Each is drawn by its own name (which fault, of whom, the how-manieth chance), so that one
 //! that is left out changes nothing about the others: that is how a failing run is cut down to what it needs.
 
+mod odds;
 mod plan;
 mod profile;
 
-pub use plan::{Timed, What};
+pub use plan::{PLACES, Timed, What};
 pub use profile::{Fault, Profile};
 
 use super::truth::Truth;
-use crate::edge::nature::{Event, Nature, Odd};
 use crate::edge::queue::Depth;
 use crate::edge::wire::Leg;
 use crate::edge::{self, Kind};
@@ -47,6 +47,12 @@ pub struct Chaos {
 struct State {
     chances: BTreeMap<Fault, BTreeMap<String, u64>>,
     counts: BTreeMap<String, VecDeque<(u64, Depth)>>,
+    /// What is left of each ration, in thousandths of a call, and when that was.
+    rations: BTreeMap<&'static str, (u64, u64)>,
+    /// Who reaches no bucket any more, until when.
+    cut_off: Option<(String, u64)>,
+    /// A place without capacity, whatever else goes right.
+    full: Option<&'static str>,
     truth: Truth,
     record: Record,
 }
@@ -101,7 +107,8 @@ impl Chaos {
         log: bool,
     ) -> Arc<Chaos> {
         let record = Record { lines: log.then(Vec::new), hash: 0xcbf2_9ce4_8422_2325, ..Record::default() };
-        let state = State { chances: BTreeMap::new(), counts: BTreeMap::new(), truth, record };
+        let (chances, counts, rations) = Default::default();
+        let state = State { chances, counts, rations, cut_off: None, full: None, truth, record };
         let mut plan = plan::of(seed, span, machines);
         plan.retain(|timed| !dropped.contains(&timed.name));
         let (profile, calm) = (Profile::of(seed), AtomicBool::new(false));
@@ -180,7 +187,7 @@ impl Chaos {
             1..=300 => Duration::ZERO,
             some => Duration::from_millis(some % 9),
         };
-        let fault = self.struck(operation, leg).or_else(|| {
+        let fault = self.struck(who, operation, leg).or_else(|| self.rationed(operation, leg)).or_else(|| {
             let (fault, kind) = self.profile.of_call(fraction(draw(random, 1, "", 0)), who, operation, leg)?;
             let name = format!("{} of {who} at {operation} {leg:?} #{point}", fault.name());
             let mut state = self.state();
@@ -197,17 +204,32 @@ impl Chaos {
     }
 
     /// The error of an outage that lasts now.
-    fn struck(&self, operation: &'static str, leg: Leg) -> Option<super::Fault> {
+    fn struck(&self, who: &str, operation: &'static str, leg: Leg) -> Option<super::Fault> {
         if leg == Leg::Back {
             return None;
         }
         let at = self.at();
+        let cut_off = |(name, until): &(String, u64)| name == who && at < *until && operation.starts_with("bucket.");
+        if self.state().cut_off.as_ref().is_some_and(cut_off) {
+            return Some(super::Fault::Fail(Kind::Unavailable));
+        }
         let during = self.plan.iter().filter(|timed| (timed.from..timed.to).contains(&at));
         let mut kinds = during.filter_map(|timed| match timed.what {
             What::Outage(of, kind) if of == operation => Some(kind),
             _ => None,
         });
         kinds.next_back().map(super::Fault::Fail)
+    }
+
+    /// Until then this process reaches no bucket.
+    pub fn cut_off(&self, who: &str, until: u64) {
+        self.state().cut_off = Some((who.to_owned(), until));
+    }
+
+    /// From now on this place has no capacity, though all else goes right.
+    pub fn fill(&self, place: &'static str) {
+        self.state().full = Some(place);
+        self.note("world", &format!("has no capacity for {place}"));
     }
 
     /// Something people read in the log.
@@ -228,53 +250,6 @@ impl Chaos {
     pub fn story(&self) -> (Vec<String>, u64, Vec<String>) {
         let state = self.state();
         (state.record.faults.clone(), state.record.hash, state.record.lines.clone().unwrap_or_default())
-    }
-}
-
-impl Nature for Chaos {
-    fn odd(&self, odd: Odd, who: &str) -> Option<u64> {
-        if odd == Odd::NoCapacity {
-            let at = self.at();
-            let full = |timed: &&Timed| timed.what == What::NoCapacity && (timed.from..timed.to).contains(&at);
-            if !self.is_calm() && self.plan.iter().any(|timed| full(&timed)) {
-                return Some(0);
-            }
-        }
-        self.happens(Fault::Edge(odd), who)
-    }
-
-    fn counted(&self, queue: &str, exact: Depth) -> Depth {
-        let at = self.at();
-        let glitch = self.happens(Fault::CountGlitch, queue).is_some();
-        let lag = if glitch { Some(60_000) } else { self.happens(Fault::CountLag, queue).map(|draw| draw % 8000) };
-        let mut state = self.state();
-        let counts = state.counts.entry(queue.to_owned()).or_default();
-        counts.push_back((at, exact));
-        while counts.len() > 64 {
-            counts.pop_front();
-        }
-        let Some(lag) = lag else { return exact };
-        counts.iter().rev().find(|(then, _)| then + lag <= at).or(counts.front()).map_or(exact, |(_, depth)| *depth)
-    }
-
-    fn saw(&self, who: &str, event: Event<'_>) {
-        let (at, mut state) = (self.at(), self.state());
-        let State { truth, record, .. } = &mut *state;
-        match event {
-            Event::Put { bucket, key, existed, .. } => {
-                record.line(at, who, format_args!("put {bucket} {key}{}", if existed { " again" } else { "" }));
-            }
-            Event::Sent { queue, message, body } => {
-                record.line(
-                    at,
-                    who,
-                    format_args!("sent {queue} {message} {}", if record.lines.is_some() { body } else { "" }),
-                );
-            }
-            Event::Listed { instances } => record.line(at, who, format_args!("listed {}", instances.len())),
-            other => record.line(at, who, format_args!("{other:?}")),
-        }
-        truth.saw(at, who, &event);
     }
 }
 

@@ -2,18 +2,20 @@
 //! nothing left. What happens at any moment is the truth's to judge, what must happen in time is judged here.
 
 use super::chance::Chance;
-use super::chaos::{Chaos, Tally, Timed, What, draw};
+use super::chaos::{Chaos, PLACES, Tally, Timed, What, draw};
 use super::engine::{BROKEN, POISON, image};
 use super::truth::{Limits, Truth};
 use super::web::WebTier;
 use super::world::{Kind, Settings, World};
 use crate::controller::Retention;
 use crate::edge::bucket::{Bucket, Etag};
+use crate::edge::queue::Queue;
 use crate::web::Outcome;
 use bellows_core::answer::Answer;
 use bellows_core::control::{Control, Pause};
 use bellows_core::key;
-use bellows_core::pool::Named;
+use bellows_core::message::{self, Confirm, Epoch, Nonce, Notice, TerminateRequest, VERSION};
+use bellows_core::pool::{AppTierId, InstanceId, Named};
 use bellows_core::scale::{Hold, Policy, Rule};
 use bellows_core::time::Timestamp;
 use std::collections::BTreeSet;
@@ -21,6 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
+use uuid::Uuid;
 
 const SECOND: Duration = Duration::from_secs(1);
 /// Long enough for anything that is to heal: ten deliveries of a poison image with all pauses between them, a lease of
@@ -208,7 +211,7 @@ impl Play {
         self.chaos.calm();
         self.look_after().await?;
         self.resumes_at = None;
-        self.set_pause(false).await;
+        self.set_pause(false, false).await;
         if self.scenario.settings.dry_run {
             return self.dry().await;
         }
@@ -268,21 +271,28 @@ impl Play {
 
     async fn strike(&mut self) {
         let at = self.chaos.at();
-        while let Some(timed) = self.chaos.plan.get(self.next_timed).cloned().filter(|timed| timed.from <= at) {
+        while let Some(timed) = self.chaos.plan.get(self.next_timed).cloned().filter(|timed| self.is_due(timed, at)) {
             self.next_timed += 1;
             self.chaos.strikes(&timed);
             self.carry_out(&timed).await;
         }
         if self.resumes_at.is_some_and(|end| end <= at) {
             self.resumes_at = None;
-            self.set_pause(false).await;
+            self.set_pause(false, false).await;
         }
+    }
+
+    /// A pause comes, if it can, while a worker that was asked to retire is not done yet.
+    fn is_due(&self, timed: &Timed, at: u64) -> bool {
+        let asked_at = || self.chaos.with_truth(|truth| truth.asked_busy_at);
+        let pause = matches!(timed.what, What::Pause | What::NewerPause);
+        timed.from <= at && (!pause || at > timed.from + 20_000 || asked_at().is_some_and(|asked| asked + 600 > at))
     }
 
     async fn carry_out(&mut self, timed: &Timed) {
         let someone = self.someone(timed.from);
         match timed.what {
-            What::Outage(..) | What::NoCapacity => {}
+            What::Outage(..) | What::NoCapacity | What::FullPlace(_) | What::Rationed => {}
             What::KillWeb => {
                 if let Some(web) = self.webs.first() {
                     self.chaos.with_truth(|truth| {
@@ -297,9 +307,17 @@ impl Play {
             }
             What::RestartWeb => self.replace(),
             What::SecondWeb => self.due.push((Instant::now(), "second".into())),
-            What::Pause => {
-                self.set_pause(true).await;
-                self.resumes_at = Some(timed.to);
+            What::CutOff => {
+                if let Some(web) = self.webs.iter().find(|web| web.controller.status.pool().leads) {
+                    self.chaos.cut_off(&web.name, timed.to);
+                    self.due.push((Instant::now(), "beside-who-is-cut-off".into()));
+                }
+            }
+            What::Forgery => self.forge(timed.from, someone).await,
+            What::OldRequest => self.ask_of_old(timed.from).await,
+            What::Pause | What::NewerPause => {
+                self.set_pause(true, timed.what == What::NewerPause).await;
+                self.resumes_at = Some(timed.to.max(self.chaos.at() + 5000));
             }
             What::Evict => {
                 if let Some(named) = someone
@@ -328,6 +346,33 @@ impl Play {
         }
     }
 
+    /// A confirmation that no worker sent: of an instance that nobody knows, or of one that is there under another's id.
+    async fn forge(&self, random: u64, someone: Option<Named>) {
+        let nobody = Named { app_tier_id: AppTierId(1), instance_id: InstanceId("1-nobody".into()) };
+        let named = someone.filter(|_| random.is_multiple_of(2)).map_or(nobody, |named| Named {
+            app_tier_id: AppTierId(named.app_tier_id.0 % self.scenario.settings.policy.max + 1),
+            ..named
+        });
+        let epoch = self.epoch().await;
+        let (nonce, Named { app_tier_id, instance_id }) = (Nonce(Uuid::from_u128(random.into())), named);
+        let forged = Notice::Confirm(Confirm { v: VERSION, nonce, epoch, app_tier_id, instance_id });
+        let notices = Queue::Memory(self.world.notices.clone());
+        let _ = notices.send(message::encode(&forged).unwrap_or_default()).await;
+    }
+
+    /// A terminate request of an earlier leader, delivered again or very late.
+    async fn ask_of_old(&self, random: u64) {
+        let (nonce, epoch) = (Nonce(Uuid::from_u128(random.into())), Epoch(self.epoch().await.0.saturating_sub(1)));
+        let expires_at = self.world.host.clock.now().plus(Duration::from_hours(1));
+        let request = TerminateRequest { v: VERSION, nonce, epoch, expires_at };
+        let requests = Queue::Memory(self.world.terminate_requests.clone());
+        let _ = requests.send(message::encode(&request).unwrap_or_default()).await;
+    }
+
+    async fn epoch(&self) -> Epoch {
+        self.world.control().await.map_or(Epoch(0), |control| control.epoch)
+    }
+
     /// A newer web tier in the place of the oldest one.
     fn replace(&mut self) {
         if self.webs.is_empty() {
@@ -353,11 +398,14 @@ impl Play {
     }
 
     /// What `bellows pause` and `bellows resume` do.
-    async fn set_pause(&self, on: bool) {
+    async fn set_pause(&self, on: bool, newer: bool) {
         let output = Bucket::Memory(self.world.output.clone());
         for _ in 0..3 {
             let Ok(Some(object)) = output.get(key::CONTROL).await else { return };
-            let Ok(control) = Control::parse(&object.bytes) else { return };
+            let Ok(mut control) = Control::parse(&object.bytes) else { return };
+            if newer {
+                control.rest.insert("newer".into(), serde_json::json!({ "at": self.chaos.at(), "more": [null, 1.5] }));
+            }
             let pause = on.then(|| Pause { since: Timestamp(1), by: "a person".into() });
             let body = control.with_pause(pause).to_bytes().into();
             if output.compare_and_swap(key::CONTROL, Some(&Etag(object.etag.0)), body).await.is_ok() {
@@ -410,12 +458,14 @@ impl Play {
         }
     }
 
-    /// Somebody leads, no call is slow any more, and the longest pause after failed launches is over.
+    /// Somebody leads, no call is slow any more, and the longest pause after failed launches is over, as is the memory of
+    /// full places.
     async fn is_led(&mut self) -> Result<(), String> {
-        for _ in 0..10 {
+        let least = if self.scenario.settings.kind == Kind::Machines { 4 } else { 1 };
+        for minute in 1..=10 {
             sleep(SECOND * 60).await;
             self.look_after().await?;
-            if self.webs.iter().any(|web| web.controller.status.pool().leads) {
+            if minute >= least && self.webs.iter().any(|web| web.controller.status.pool().leads) {
                 return Ok(());
             }
         }
@@ -431,6 +481,10 @@ impl Play {
     async fn probe(&mut self, seed: u64) -> Result<(), String> {
         let settings = self.scenario.settings.clone();
         let most = u64::from(settings.policy.max);
+        let one_is_full = settings.kind == Kind::Machines && seed.is_multiple_of(2);
+        if one_is_full {
+            self.chaos.fill(PLACES[0]);
+        }
         self.chaos.with_truth(|truth| truth.most_live = truth.live);
         self.chaos.note("world", "is tried again");
         let first = 1000 + seed % 7;
@@ -440,7 +494,11 @@ impl Play {
         sleep(settings.tick * 2 + SECOND).await;
         let live = self.chaos.with_truth(|truth| truth.most_live);
         if live == 0 {
-            return Err("invariant 5: two ticks after an upload nothing boots".into());
+            let which = if one_is_full { "11: one place is full, and" } else { "5:" };
+            return Err(format!("invariant {which} two ticks after an upload nothing boots"));
+        }
+        if one_is_full {
+            self.chaos.with_truth(|truth| truth.count("work found one place full"));
         }
         self.chaos.with_truth(|truth| truth.count("work found an empty pool"));
         if settings.policy.rule == Rule::PerRequest && live != settings.policy.max {

@@ -15,7 +15,7 @@ use bellows_core::control::Control;
 use bellows_core::key;
 use bellows_core::key::RequestId;
 use bellows_core::message::{Epoch, Nonce, TerminateRequest};
-use bellows_core::pool::{AppTierId, InstanceId};
+use bellows_core::pool::{AppTierId, InstanceId, LaunchToken};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What the world's processes were told, as far as invariants speak of it.
@@ -48,7 +48,11 @@ pub struct Truth {
     pub launched: u64,
     used: BTreeSet<AppTierId>,
     control: Option<Known>,
+    /// When each launch was first written down.
+    planned: BTreeMap<LaunchToken, u64>,
     processes: BTreeMap<String, Process>,
+    /// When a worker last met a terminate request with work in hand.
+    pub asked_busy_at: Option<u64>,
     /// Since when nothing more goes wrong.
     pub calm_at: Option<u64>,
 }
@@ -113,6 +117,8 @@ struct Instance {
 struct Known {
     epoch: Epoch,
     paused: bool,
+    /// What a newer program left in it.
+    rest: BTreeMap<String, serde_json::Value>,
     /// Ids of launches that are written down and not settled.
     intended: BTreeSet<AppTierId>,
 }
@@ -128,8 +134,9 @@ struct Process {
     /// A call to give a message back, or to keep it, failed.
     lost_touch_at: Option<u64>,
     counted_at: u64,
-    /// Refused launches of late.
+    /// Refused launches of late, and by place the last one.
     refusals: Vec<u64>,
+    refused_at: BTreeMap<String, (u64, LaunchToken)>,
     /// Terminate requests of the present epoch that it deleted, and those of them that were valid for sure.
     cancelled: u64,
     cancelled_valid: u64,
@@ -154,7 +161,9 @@ impl Truth {
             launched: 0,
             used: BTreeSet::new(),
             control: None,
+            planned: BTreeMap::new(),
             processes: BTreeMap::new(),
+            asked_busy_at: None,
             calm_at: None,
         }
     }
@@ -221,8 +230,8 @@ impl Truth {
                 let process = self.process(who);
                 process.read_before = std::mem::replace(&mut process.read, known.map(|known| (at, known)));
             }
-            Event::Launched { named } => self.launched(at, who, named),
-            Event::NotLaunched => self.not_launched(at, who),
+            Event::Launched { named, place } => self.launched(at, who, named, place),
+            Event::NotLaunched { place, token } => self.not_launched(at, who, place, token),
             Event::Terminated { instance } => self.terminated(at, who, instance),
             Event::Ended { instance } => self.ended(at, instance),
             Event::Got { .. } | Event::Listed { .. } => {}
@@ -285,11 +294,22 @@ impl Truth {
             let (before, now) = (before.epoch.0, control.epoch.0);
             self.violated(format!("invariant 8: at {at} {who} set the epoch back from {before} to {now}"));
         }
+        // who is not known wrote it from outside
+        let outsider = !who.starts_with("web");
+        if outsider && !control.rest.is_empty() {
+            self.count("control object of a newer program");
+        }
+        if !outsider && self.control.as_ref().is_some_and(|before| before.rest != control.rest) {
+            self.violated(format!("newer fields: at {at} {who} did not keep what a newer program wrote"));
+        }
         if self.control.as_ref().is_some_and(|before| before.epoch < control.epoch) && self.live > 0 {
             self.count("new leader with instances live");
         }
+        for intent in control.intents_unsettled() {
+            self.planned.entry(intent.token).or_insert(at);
+        }
         let intended = control.intents_unsettled().flat_map(|intent| intent.ids.clone()).collect();
-        let known = Known { epoch: control.epoch, paused: control.pause.is_some(), intended };
+        let known = Known { epoch: control.epoch, paused: control.pause.is_some(), rest: control.rest, intended };
         self.control = Some(known.clone());
         self.process(who).read = Some((at, known));
     }

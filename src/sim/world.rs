@@ -108,10 +108,11 @@ impl World {
         let processes = settings.kind == Kind::Processes;
         let lists_dead_for = Duration::from_secs(if processes { 5 } else { 3600 });
         let lists_after = settings.lists_after;
+        let places = if processes || chaos.is_none() { 0 } else { 4 };
         let (fleet, orders) = fleet::memory::Fleet::within(
             host.clock.clone(),
             host.entropy.clone(),
-            fleet::memory::Settings { processes, lists_dead_for, lists_after },
+            fleet::memory::Settings { processes, lists_dead_for, lists_after, places },
             natural.clone(),
         );
         let bucket = |name| bucket::memory::Bucket::within(host.clock.clone(), name, natural.clone());

@@ -7,14 +7,18 @@
     reason = "a test that panics has failed, and runs in real time"
 )]
 
-use bellows::sim::campaign::{Campaign, campaign as run_all, shrink};
+use bellows::sim::campaign::{Campaign, campaign as run_all, faults, shrink};
 use bellows::sim::story::{Run, run};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::time::Instant;
 
 /// Seeds that every run of the tests has, and how many fresh ones come on top.
 const FIXED: u64 = 200;
 const FRESH: u64 = 40;
+
+/// A campaign of so many runs is a long one: each premise happens a thousand times at least.
+const LONG: u64 = 100_000;
 
 /// Seeds that failed once, and what it was: docs/CHANGELOG.md.
 const FOUND: [u64; 2] = [648, 888];
@@ -37,11 +41,17 @@ const PREMISES: &[(&str, u64)] = &[
     ("came to rest", 50),
     ("work found an empty pool", 50),
     ("an id used again", 100),
+    ("terminate request of an older epoch met by a worker", 4),
     ("terminate request taken back", 30),
     ("cancel while another one is held", 4),
     ("duplicate confirmation", 1),
     ("counters unread for 30 s with instances", 10),
     ("launch refused for capacity", 4),
+    ("launched while another place was full", 20),
+    ("work found one place full", 10),
+    ("call that found its bucket empty", 10),
+    ("confirmation that is forged", 10),
+    ("control object of a newer program", 4),
     ("an instance that never was ready ended", 3),
     ("paused", 4),
     ("machines without a controller ended", 2),
@@ -122,11 +132,70 @@ fn campaign() {
         }
         panic!("seed {} failed", failed.seed);
     }
-    for (what, least) in PREMISES {
-        let times = campaign.tally.get(what).copied().unwrap_or_default();
-        let least = if campaign.runs >= 100_000 { 1000 } else { least * campaign.runs / FIXED };
-        assert!(times >= least, "in {} runs this happened {times} times only, not {least}: {what}", campaign.runs);
+    let tally = campaign.tally.iter().map(|(what, times)| ((*what).to_owned(), *times)).collect();
+    check(campaign.runs, &tally);
+    if let Some(path) = std::env::var_os("TALLY") {
+        let (runs, tally) = add_up(Path::new(&path), &seeds, tally);
+        println!("{runs} runs in all, as {} says", Path::new(&path).display());
+        check(runs, &tally);
     }
+}
+
+/// What was to happen did.
+fn check(runs: u64, tally: &BTreeMap<String, u64>) {
+    let happened = |what: &str, least: u64| {
+        let times = tally.get(what).copied().unwrap_or_default();
+        let least = if runs >= LONG { 1000 } else { least * runs / FIXED };
+        assert!(times >= least, "in {runs} runs this happened {times} times only, not {least}: {what}");
+    };
+    for (what, least) in PREMISES {
+        happened(what, *least);
+    }
+    for what in faults() {
+        happened(what, 2);
+    }
+}
+
+/// Adds a range of seeds to what others came to, in a file of their names and numbers: how many runs it is of then, and
+/// how often everything happened. No range counts twice.
+fn add_up(path: &Path, seeds: &[u64], mut tally: BTreeMap<String, u64>) -> (u64, BTreeMap<String, u64>) {
+    let mut ranges = vec![(seeds[0], seeds[seeds.len() - 1])];
+    for line in std::fs::read_to_string(path).unwrap_or_default().lines() {
+        let (number, what) = line.split_once('\t').unwrap();
+        match what.split_once("..=") {
+            Some((from, to)) => {
+                let (from, to) = (from.parse().unwrap(), to.parse().unwrap());
+                let apart = |(other, others): &(u64, u64)| to < *other || *others < from;
+                assert!(ranges.iter().all(apart), "seeds {from} to {to} are counted already");
+                ranges.push((from, to));
+            }
+            None => *tally.entry(what.to_owned()).or_default() += number.parse::<u64>().unwrap(),
+        }
+    }
+    let of_range = ranges.iter().map(|(from, to)| (to - from + 1, format!("{from}..={to}")));
+    let lines = of_range.chain(tally.iter().map(|(what, times)| (*times, what.clone())));
+    let text: String = lines.map(|(number, what)| format!("{number}\t{what}\n")).collect();
+    std::fs::write(path, text).unwrap();
+    (ranges.iter().map(|(from, to)| to - from + 1).sum(), tally)
+}
+
+/// Not drawn only: without it the same seed has another story.
+#[test]
+fn each_fault_occurs_and_is_felt() {
+    let mut left: BTreeSet<&str> = faults().into_iter().collect();
+    for seed in 0..FIXED {
+        if left.is_empty() {
+            return;
+        }
+        let all = run(seed, &BTreeSet::new(), true);
+        let story = |run: &Run| run.log.iter().filter(|line| !line.contains(" fault: ")).cloned().collect::<Vec<_>>();
+        left.retain(|fault| {
+            let of_it = |name: &&String| ["of", "at"].iter().any(|word| name.starts_with(&format!("{fault} {word} ")));
+            let dropped: BTreeSet<String> = all.faults.iter().filter(of_it).cloned().collect();
+            dropped.is_empty() || story(&run(seed, &dropped, true)) == story(&all)
+        });
+    }
+    assert_eq!(left, BTreeSet::new(), "in {FIXED} seeds these never change anything");
 }
 
 /// A child process says what these seeds come to.

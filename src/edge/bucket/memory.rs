@@ -88,6 +88,8 @@ impl Api for Bucket {
             return Ok(Put::Exists);
         }
         state.check_place("bucket.put_if_absent", key)?;
+        let text = str::from_utf8(&bytes).unwrap_or_default();
+        let bytes = self.natural.written(self.wire.who(), key, text).map_or(bytes, Bytes::from);
         self.write(&mut state, key, bytes);
         Ok(Put::Created)
     }

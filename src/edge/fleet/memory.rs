@@ -8,7 +8,7 @@ use crate::edge::wire::Wire;
 use crate::edge::{Error, Kind, Result};
 use bellows_core::control::{Intent, Spec};
 use bellows_core::message::Epoch;
-use bellows_core::pool::{AppTierId, Instance, InstanceId, LaunchToken, Named, State};
+use bellows_core::pool::{AppTierId, Instance, InstanceId, LaunchToken, Named, Place, Refusals, State};
 use bellows_core::time::Timestamp;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -36,12 +36,16 @@ pub struct Settings {
     pub lists_dead_for: Duration,
     /// How old a machine is before a list shows it.
     pub lists_after: Duration,
+    /// So many places, two types in each zone, of which each may be full; 0: there is but one.
+    pub places: usize,
 }
 
 /// Cheap to clone; all clones see the same machines.
 #[derive(Clone, Debug)]
 pub struct Fleet {
     shared: Arc<Shared>,
+    /// What this process knows of full places.
+    refusals: Arc<Mutex<Refusals>>,
     pub(super) wire: Wire,
 }
 
@@ -81,13 +85,13 @@ impl Fleet {
         let (orders, receiver) = mpsc::channel(ORDERS);
         let (machines, changed) = (Mutex::default(), Arc::default());
         let shared = Arc::new(Shared { clock, entropy, natural, settings, machines, orders, changed });
-        (Fleet { shared, wire: Wire::default() }, receiver)
+        (Fleet { shared, refusals: Arc::default(), wire: Wire::default() }, receiver)
     }
 
     /// The same fleet as another process reaches it.
     #[must_use]
     pub fn over(&self, wire: Wire) -> Fleet {
-        Fleet { shared: Arc::clone(&self.shared), wire }
+        Fleet { shared: Arc::clone(&self.shared), refusals: Arc::default(), wire }
     }
 
     pub fn changed(&self) -> Arc<Notify> {
@@ -119,7 +123,19 @@ impl Fleet {
         live.map(|(id, machine)| Named { app_tier_id: machine.app_tier_id, instance_id: id.clone() }).collect()
     }
 
-    fn launch_one(&self, id: AppTierId, token: LaunchToken) -> Result<Named> {
+    /// Where launches may go, best first.
+    fn places(&self) -> Vec<Place> {
+        let place =
+            |n| Place { instance_type: format!("type-{}", n / 2), subnet: format!("zone-{}", n % 2), spot: false };
+        (0..self.shared.settings.places).map(place).collect()
+    }
+
+    fn refusals(&self) -> (MutexGuard<'_, Refusals>, Duration) {
+        let refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        (refusals, self.shared.clock.now().since(Timestamp(0)))
+    }
+
+    fn launch_one(&self, id: AppTierId, token: LaunchToken, place: &str) -> Result<Named> {
         let Shared { clock, entropy, orders, .. } = &*self.shared;
         let named = Named { app_tier_id: id, instance_id: InstanceId(format!("{}-{}", id.0, entropy.uuid().simple())) };
         orders
@@ -128,15 +144,27 @@ impl Fleet {
         let (state, launched_at) = (State::Pending, clock.now());
         let machine = Machine { app_tier_id: id, token, state, launched_at, ended_at: None };
         self.machines().insert(named.instance_id.clone(), machine);
-        self.shared.natural.saw(self.wire.who(), Event::Launched { named: &named });
+        self.shared.natural.saw(self.wire.who(), Event::Launched { named: &named, place });
         Ok(named)
     }
 }
 
+fn no_capacity(operation: &'static str) -> Error {
+    let refused = Error::new(Kind::Full, operation, "no capacity there");
+    Error { code: Some("InsufficientInstanceCapacity".into()), ..refused }
+}
+
 impl Api for Fleet {
-    /// There is one way only.
+    /// The best place that has not refused of late, as on AWS.
     async fn plan(&self, _ids: &[AppTierId], _epoch: Epoch) -> Result<Spec> {
-        Ok(Spec::default())
+        let places = self.places();
+        if places.is_empty() {
+            return Ok(Spec::default());
+        }
+        let (refusals, now) = self.refusals();
+        let Place { instance_type, subnet, spot } =
+            refusals.first_usable(&places, now).cloned().ok_or_else(|| no_capacity("fleet.plan"))?;
+        Ok(Spec { instance_type, subnet, spot, ..Spec::default() })
     }
 
     async fn launch(&self, intent: &Intent) -> Result<Vec<Named>> {
@@ -149,14 +177,17 @@ impl Api for Fleet {
             return Ok(launched);
         }
         let (natural, who) = (&self.shared.natural, self.wire.who());
-        if natural.odd(Odd::NoCapacity, who).is_some() {
-            natural.saw(who, Event::NotLaunched);
-            let refused = Error::new(Kind::Full, "fleet.launch", "no capacity there");
-            return Err(Error { code: Some("InsufficientInstanceCapacity".into()), ..refused });
+        let Spec { instance_type, subnet, spot, .. } = intent.spec.clone();
+        let place = if subnet.is_empty() { String::new() } else { format!("{instance_type} in {subnet}") };
+        if natural.odd(Odd::NoCapacity, if place.is_empty() { who } else { &place }).is_some() {
+            natural.saw(who, Event::NotLaunched { place: &place, token: intent.token });
+            let (mut refusals, now) = self.refusals();
+            refusals.refused(Place { instance_type, subnet, spot }, now);
+            return Err(no_capacity("fleet.launch"));
         }
         let most = intent.ids.len();
         let some = natural.odd(Odd::PartialLaunch, who).map_or(most, |draw| 1 + draw as usize % most.max(1));
-        intent.ids.iter().take(some).map(|id| self.launch_one(*id, intent.token)).collect()
+        intent.ids.iter().take(some).map(|id| self.launch_one(*id, intent.token, &place)).collect()
     }
 
     async fn list(&self) -> Result<Vec<Instance>> {

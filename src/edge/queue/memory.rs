@@ -284,8 +284,6 @@ fn parse(operation: &'static str, receipt: &Receipt) -> Result<(u64, u64)> {
         .ok_or_else(|| Error::new(Kind::Invalid, operation, format!("no receipt: `{}`", receipt.0)))
 }
 
-/// What a newer version of this program might put before the fields that are known.
-const NEWER_FIELDS: &str = "{\"newer\":{\"field\":[1,null,\"x\"]},";
 /// After so long a message that is given to two is given to the second.
 const GIVEN_TWICE: Duration = Duration::from_millis(1);
 
@@ -330,8 +328,7 @@ impl Queue {
 impl Api for Queue {
     async fn send(&self, body: String, delay: Duration) -> Result<()> {
         let (natural, who) = (&self.shared.natural, self.wire.who());
-        let newer = natural.odd(Odd::NewerFields, who).is_some();
-        let body = if newer { body.replacen('{', NEWER_FIELDS, 1) } else { body };
+        let body = natural.written(who, &self.settings.name, &body).unwrap_or(body);
         let late = natural.odd(Odd::Late, who).map_or(Duration::ZERO, late_by);
         let delay = (delay + late).min(MAX_DELAY);
         {

@@ -10,6 +10,8 @@ use std::collections::BTreeMap;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Fault {
     Edge(Odd),
+    /// The writer is newer: what it writes has fields that nobody here knows.
+    NewerFields,
     /// A call is not let in: throttled, or no answer from the service.
     Refused,
     /// A call times out, and had no effect.
@@ -32,18 +34,20 @@ pub enum Fault {
     SlowBoot,
     /// A process's wall clock is wrong.
     SkewedClock,
+    /// A worker tells of times that cannot be.
+    AbsurdTimes,
 }
 
 impl Fault {
     /// All of them, each with its rate in the default profile: of the chances that there are, not a second.
-    pub const DEFAULT: [(Fault, f64); 20] = [
+    pub const DEFAULT: [(Fault, f64); 21] = [
         (Fault::Edge(Odd::OutOfOrder), 0.7),
         (Fault::Edge(Odd::PartialBatch), 0.2),
         (Fault::Edge(Odd::Duplicate), 0.03),
         (Fault::Edge(Odd::Resurrected), 0.02),
         (Fault::Edge(Odd::Late), 0.03),
         (Fault::Edge(Odd::LeaseCutShort), 0.01),
-        (Fault::Edge(Odd::NewerFields), 0.1),
+        (Fault::NewerFields, 0.1),
         (Fault::Edge(Odd::NoCapacity), 0.05),
         (Fault::Edge(Odd::PartialLaunch), 0.1),
         (Fault::Refused, 0.006),
@@ -57,6 +61,7 @@ impl Fault {
         (Fault::NeverReady, 0.05),
         (Fault::SlowBoot, 0.1),
         (Fault::SkewedClock, 0.5),
+        (Fault::AbsurdTimes, 0.05),
     ];
 
     pub fn name(self) -> &'static str {
@@ -67,7 +72,7 @@ impl Fault {
             Fault::Edge(Odd::Resurrected) => "deleted message delivered again",
             Fault::Edge(Odd::Late) => "delivered late",
             Fault::Edge(Odd::LeaseCutShort) => "receipt expired early",
-            Fault::Edge(Odd::NewerFields) => "unknown fields of a newer version",
+            Fault::NewerFields => "unknown fields of a newer version",
             Fault::Edge(Odd::NoCapacity) => "launch refused for capacity",
             Fault::Edge(Odd::PartialLaunch) => "partial launch",
             Fault::Refused => "call refused",
@@ -81,6 +86,7 @@ impl Fault {
             Fault::NeverReady => "instance never ready",
             Fault::SlowBoot => "slow boot",
             Fault::SkewedClock => "skewed clock",
+            Fault::AbsurdTimes => "times that cannot be",
         }
     }
 

@@ -1,16 +1,22 @@
 //! Invariants 3, 6, 11 and 14, and what of 2 is a matter of machines.
 
 use super::{Instance, Truth};
-use bellows_core::pool::{InstanceId, Named};
+use bellows_core::pool::{InstanceId, LaunchToken, Named};
 
 /// Refused launches in a minute, with pauses that grow from 200 ms to 30 s: some more where one succeeds in between.
 const MOST_REFUSED: usize = 16;
+
+/// A place that has refused is left alone for so long, in milliseconds: three minutes, and some for calls.
+const REMEMBERED: u64 = 165_000;
+
+/// A plan is written down within so long, or never.
+const PLANNED_BEFORE: u64 = 45_000;
 
 /// Launches that no request asked for, but whatever ends instances.
 const MOST_LAUNCHED: u64 = 20;
 
 impl Truth {
-    pub(super) fn launched(&mut self, at: u64, who: &str, named: &Named) {
+    pub(super) fn launched(&mut self, at: u64, who: &str, named: &Named, place: &str) {
         let (id, max) = (named.app_tier_id, self.limits.max);
         self.launched += 1;
         self.live += 1;
@@ -27,6 +33,10 @@ impl Truth {
         if self.launched > MOST_LAUNCHED + 2 * self.accepted + 10 * deadly {
             self.violated(format!("invariant 10: {} launches for {} requests", self.launched, self.accepted));
         }
+        let elsewhere = |(other, (then, _)): (&String, &(u64, LaunchToken))| other != place && then + REMEMBERED > at;
+        if self.process(who).refused_at.iter().any(elsewhere) {
+            self.count("launched while another place was full");
+        }
         if let Some(why) = self.forbidden(who) {
             self.violated(format!("invariant 14: at {at} {who} launched {why}"));
         }
@@ -41,7 +51,17 @@ impl Truth {
         self.instances.insert(named.instance_id.clone(), instance);
     }
 
-    pub(super) fn not_launched(&mut self, at: u64, who: &str) {
+    pub(super) fn not_launched(&mut self, at: u64, who: &str, place: &str, token: LaunchToken) {
+        let before = self.process(who).refused_at.insert(place.to_owned(), (at, token));
+        // the same launch is repeated where its outcome was not heard, and one may have been planned before
+        let planned_at = self.planned.get(&token).copied().unwrap_or_default();
+        if !place.is_empty()
+            && let Some((then, other)) = before
+            && other != token
+            && (then + PLANNED_BEFORE..then + REMEMBERED).contains(&planned_at)
+        {
+            self.violated(format!("invariant 11: at {at} {who} tried {place}, which had refused at {then}"));
+        }
         let refusals = &mut self.process(who).refusals;
         refusals.retain(|then| then + 60_000 > at);
         refusals.push(at);

@@ -31,6 +31,7 @@ impl Truth {
         }
         if !self.held(at, who).is_empty() {
             self.count("asked to retire while busy");
+            self.asked_busy_at = Some(at);
         }
         if self.control.as_ref().is_some_and(|control| request.epoch < control.epoch) {
             self.count("terminate request of an older epoch met by a worker");
@@ -39,6 +40,9 @@ impl Truth {
 
     /// A worker says that it has stopped.
     pub(super) fn confirms(&mut self, at: u64, who: &str, confirm: &Confirm) {
+        if who != confirm.instance_id.0 {
+            return self.count("confirmation that is forged");
+        }
         self.count("confirmed");
         let held = self.held(at, who);
         if !held.is_empty() {
@@ -76,6 +80,9 @@ impl Truth {
 
     /// A controller asks for one worker less.
     pub(super) fn asked_to_retire(&mut self, at: u64, who: &str, request: TerminateRequest) {
+        if !who.starts_with("web") {
+            return self.count("asked to retire by one who is not there any more");
+        }
         self.count("asked to retire");
         if let Some(why) = self.forbidden(who) {
             self.violated(format!("invariant 14: at {at} {who} asked a worker to retire {why}"));

@@ -80,6 +80,13 @@ pub enum IntentError {
     NoLeave,
 }
 
+impl Spec {
+    /// Whether it goes to one of several places; else the launch template says where.
+    pub fn names_place(&self) -> bool {
+        !self.instance_type.is_empty() || !self.subnet.is_empty()
+    }
+}
+
 impl Intent {
     pub(super) fn new(
         token: LaunchToken,

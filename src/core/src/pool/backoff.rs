@@ -21,6 +21,11 @@ impl Backoff {
         pause
     }
 
+    /// The pause where one place of several has refused: the others do not wait for it. Planning says when all have.
+    pub fn elsewhere() -> Duration {
+        FIRST_PAUSE
+    }
+
     pub fn succeeded(&mut self) {
         self.failures = 0;
     }
