@@ -5,7 +5,7 @@ use super::scaling::{lean, peers};
 use bellows::sim::{self, Figures, Plan, Trace};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A world: flags of `bellows simulate`, and what no flag says.
 #[derive(Clone)]
@@ -158,8 +158,9 @@ fn one(world: &str, who: &Who, plan: &Plan, trace: &Trace) -> (Figures, f64) {
         Who::Ours { .. } => sim::run(plan, trace, &|_| {}).unwrap(),
         Who::Peer(name) => {
             let service = plan.settings.service.as_secs_f64();
-            let end = (sim::later(plan.settings.seed) + trace.span()).as_secs() + 1;
-            let rows = peers::rows(plan.settings.policy.max, end, service);
+            // nobody knows when a burst comes: a fixed pool is there for an hour at least
+            let end = (sim::later(plan.settings.seed) + trace.span()).max(Duration::from_hours(1));
+            let rows = peers::rows(plan.settings.policy.max, end.as_secs() + 1, service);
             let mut policy = rows.into_iter().find(|row| row.name == *name).unwrap().policy;
             lean::run(plan, trace, name, policy.as_mut())
         }

@@ -137,7 +137,7 @@ fn foreseen(threads: usize, plans: &[Plan], trace: &Trace, p99: f64) -> Option<C
             (deadline.to_bits() == (p99 - shorter).to_bits()).then(|| (*run).clone())
         };
         let runs: Option<Vec<_>> = cells.iter().filter_map(of).collect();
-        runs.map(|runs| Cell::of(PLAN, &runs))
+        runs.filter(|runs| !runs.is_empty()).map(|runs| Cell::of(PLAN, &runs))
     });
     let rank = |cell: &Cell| {
         let late = (cell.p99.median - p99).max(0.0);
@@ -148,7 +148,12 @@ fn foreseen(threads: usize, plans: &[Plan], trace: &Trace, p99: f64) -> Option<C
 
 fn foresee(plan: &Plan, trace: &Trace, deadline: f64) -> Option<(Figures, f64)> {
     let (grid, settings) = (grid(plan), &plan.settings);
-    let seats = plan::seats(&lean::requests(plan, trace), bounded(plan), deadline, grid)?;
+    let requests = lean::requests(plan, trace);
+    let early = requests.iter().take_while(|(at, _)| *at < settings.boot.as_secs_f64()).count();
+    if early * 100 > requests.len() {
+        return None; // a run begins too late to launch a boot ahead of these
+    }
+    let seats = plan::seats(&requests, bounded(plan), deadline, grid)?;
     let boot = settings.boot.as_secs();
     let mut policy = Clairvoyant::new(&seats, grid.slot_seconds as u64, boot, settings.policy.max);
     let outcome = lean::run(plan, trace, PLAN, &mut policy);
