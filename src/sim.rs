@@ -22,11 +22,11 @@ mod world;
 
 pub use crate::edge::queue::memory::Late;
 pub use bill::{Bill, Lived};
-pub use chance::Chance;
+pub use chance::{Chance, later};
 pub use plot::svg;
 pub use process::{Controller, Fault, Point};
 pub use report::{Figures, csv, json, table};
 pub use run::{Look, Outcome, Plan, run};
 pub use trace::{Bin, SHAPES, Trace};
 pub use web::WebTier;
-pub use world::{Kind, Settings, World};
+pub use world::{BEGIN, Kind, Settings, World};

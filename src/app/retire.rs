@@ -235,7 +235,7 @@ impl App {
     async fn control(&self) -> Option<Control> {
         let object = edge::retry(&self.edges.host, || self.edges.output.get(key::CONTROL)).await;
         let read = object.inspect_err(|e| tracing::warn!(error = %e, "the control object cannot be read"));
-        let control = Control::parse(&read.ok()??.bytes);
+        let control = Control::glance(&read.ok()??.bytes);
         control.inspect_err(|e| tracing::warn!(error = %e, "the control object makes no sense")).ok()
     }
 }

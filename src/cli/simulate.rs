@@ -3,7 +3,7 @@
 use super::check_config::print;
 use super::remote;
 use crate::client;
-use crate::config::{Auto, Backend, Config, ConfigArgs, Loaded, Origin, Policy};
+use crate::config::{Auto, Backend, Config, ConfigArgs, ConfigError, Loaded, Origin, Policy};
 use crate::exit::Exit;
 use crate::sim::{self, Chance, Figures, Kind, Outcome, Plan, SHAPES, Settings, Trace};
 use crate::wiring;
@@ -83,6 +83,13 @@ pub struct Simulate {
     config: ConfigArgs,
 }
 
+impl Simulate {
+    /// The configuration of the daemon, with what the flags say.
+    pub fn load(&self) -> Result<Loaded, ConfigError> {
+        Config::load(&super::sources(&self.config))
+    }
+}
+
 fn policy_parser() -> impl TypedValueParser<Value = Policy> {
     let all = [Policy::PerRequest, Policy::Backlog, Policy::Deadline];
     PossibleValuesParser::new(all.map(Policy::as_str))
@@ -95,7 +102,7 @@ fn ratio(text: &str) -> Result<f64, String> {
 }
 
 pub fn run(args: &Simulate) -> Exit {
-    let loaded = match Config::load(&super::sources(&args.config)) {
+    let loaded = match args.load() {
         Ok(loaded) => loaded,
         Err(e) => {
             eprintln!("{e}");
@@ -143,8 +150,8 @@ fn traces(args: &Simulate) -> Result<Vec<Trace>, String> {
     Ok(traces)
 }
 
-/// What is run: for each policy and trace each seed, the configured policy first.
-fn plans(args: &Simulate, loaded: &Loaded, traces: &[Trace]) -> Vec<(Plan, usize)> {
+/// What is run: for each policy and trace (by its place among them) each seed, the configured policy first.
+pub fn plans(args: &Simulate, loaded: &Loaded, traces: &[Trace]) -> Vec<(Plan, usize)> {
     let mut config = loaded.config.clone();
     if loaded.origin("backend") == Origin::Default {
         config.backend = Backend::Aws;
@@ -209,6 +216,7 @@ fn chance(args: &Simulate, loaded: &Loaded, config: &Config) -> Chance {
         boot_unbilled: Some(args.boot_unbilled),
         boot_cv: args.boot_cv,
         least_bill: if config.is_local() { Duration::ZERO } else { Duration::from_mins(1) },
+        refused: None,
         priors: Some(Priors {
             service: believed("pool.service_prior", *config.pool.service_prior, args.service),
             boot: believed("pool.boot_prior", config.boot_prior(), boot),

@@ -1,10 +1,16 @@
 //! What the world leaves to chance. Drawn by what it is drawn for (a request, a launch, a moment) and not one after the
 //! other: so all policies meet one world, whatever they make of it.
 
-use crate::edge::host::mix;
+use crate::edge::host::{Clock, mix};
+use crate::edge::nature::{Event, Nature, Odd};
+use crate::edge::queue::Depth;
 use crate::edge::queue::memory::Late;
 use bellows_core::estimate::Priors;
+use bellows_core::time::Timestamp;
 use std::time::Duration;
+
+/// Every trace begins up to so much later, by its seed.
+const LATEST_START: Duration = Duration::from_mins(1);
 
 /// How the world departs from its means. The default departs from nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -19,8 +25,49 @@ pub struct Chance {
     pub boot_cv: f64,
     /// An instance that ran at all is billed for so long.
     pub least_bill: Duration,
+    /// Launches are refused for want of capacity from then until then, counted from the beginning.
+    pub refused: Option<(Duration, Duration)>,
     /// What the controller believes before it has measured anything. None: the truth.
     pub priors: Option<Priors>,
+}
+
+impl Chance {
+    /// How long the `nth` request is in the engine, from 1, where the mean is this.
+    pub fn service(&self, mean: Duration, seed: u64, nth: u64) -> Duration {
+        vary(mean, self.service_cv, seed, Draw::Service, nth)
+    }
+
+    /// The part of the `nth` launch's boot that is not billed, and the rest, where a boot takes so long on average.
+    pub fn boot(&self, mean: Duration, seed: u64, nth: u64) -> (Duration, Duration) {
+        let unbilled = self.boot_unbilled.unwrap_or(mean).min(mean);
+        (unbilled, vary(mean.saturating_sub(unbilled), self.boot_cv, seed, Draw::Boot, nth))
+    }
+}
+
+/// How much later than its trace says a run of this seed begins: no policy shall win by the phase of its ticks.
+pub fn later(seed: u64) -> Duration {
+    LATEST_START.mul_f64(fraction(seed, Draw::Arrival, u64::MAX))
+}
+
+/// Launches find no capacity for a while; nothing else is odd.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub clock: Clock,
+    pub from: Timestamp,
+    pub until: Timestamp,
+}
+
+impl Nature for Refused {
+    fn odd(&self, odd: Odd, _: &str) -> Option<u64> {
+        let now = self.clock.now();
+        (odd == Odd::NoCapacity && self.from <= now && now < self.until).then_some(0)
+    }
+
+    fn counted(&self, _: &str, exact: Depth) -> Depth {
+        exact
+    }
+
+    fn saw(&self, _: &str, _: Event<'_>) {}
 }
 
 /// What a number is drawn for.

@@ -1,6 +1,5 @@
 //! Engines that sleep, boots that take their time, clocks that are wrong: what a process is like in this world.
 
-use super::chance::{Draw, vary};
 use super::chaos::{Fault, draw};
 use super::truth;
 use super::world::World;
@@ -102,6 +101,6 @@ impl World {
             return settings.service * (50 + draw(settings.seed, 4, &name, 0) % 150) as u32 / 100;
         }
         let nth = image.try_into().map_or(0, u64::from_le_bytes);
-        vary(settings.service, self.chance.service_cv, settings.seed, Draw::Service, nth)
+        self.chance.service(settings.service, settings.seed, nth)
     }
 }

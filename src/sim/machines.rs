@@ -1,6 +1,5 @@
 //! Machines: they boot, run an app-tier process, and end; as processes of their controller, or for themselves.
 
-use super::chance::{Draw, vary};
 use super::process::Line;
 use super::world::{Kind, World};
 use crate::app;
@@ -154,9 +153,8 @@ impl World {
     /// First nobody pays for it, then it runs and boots; false where it was ended meanwhile.
     async fn boot(&self, id: &InstanceId, nth: u64, host: &Host) -> bool {
         let (settings, chance) = (&self.settings, &self.chance);
-        let unbilled = chance.boot_unbilled.unwrap_or(settings.boot).min(settings.boot);
-        let rest = self.slowed(id)
-            + vary(settings.boot.saturating_sub(unbilled), chance.boot_cv, settings.seed, Draw::Boot, nth);
+        let (unbilled, rest) = chance.boot(settings.boot, settings.seed, nth);
+        let rest = rest + self.slowed(id);
         let lives = || !host.is_killed() && !host.stop.is_cancelled();
         sleep(unbilled).await;
         if lives() {

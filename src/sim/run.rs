@@ -1,7 +1,7 @@
 //! One run: a trace meets a policy in a world, in virtual time, through the very role code of the daemon.
 
 use super::bill::Lived;
-use super::chance::{Chance, Draw, fraction};
+use super::chance::{Chance, later};
 use super::trace::Trace;
 use super::world::{Settings, World};
 use crate::edge;
@@ -18,8 +18,6 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-/// Every trace begins up to so much later, by its seed: no policy shall win by the phase of its ticks.
-const LATEST_START: Duration = Duration::from_mins(1);
 /// An answered request's objects stay so long: whoever receives it again finds its answer.
 const KEEP_ANSWERED: Duration = Duration::from_mins(10);
 /// After the last arrival: when what is not answered is lost, and a pool that is not at rest never will be.
@@ -134,7 +132,7 @@ async fn live(plan: &Plan, trace: &Trace, progress: &dyn Fn(u64)) -> edge::Resul
     world.host.spawn("looks", look(controller.status.clone(), clients.clone(), looks.clone(), every));
 
     let moment = world.host.clock.now();
-    let later = LATEST_START.mul_f64(fraction(plan.settings.seed, Draw::Arrival, u64::MAX));
+    let later = later(plan.settings.seed);
     let (mut requests, mut told) = (0, 0);
     for at in trace.arrivals(plan.settings.seed) {
         sleep_until(began + later + at).await;

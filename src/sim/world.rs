@@ -1,7 +1,7 @@
 //! The world: what all processes share.
 
 use super::bill::Bill;
-use super::chance::Chance;
+use super::chance::{Chance, Refused};
 use super::chaos::Chaos;
 use super::machines::Machines;
 use super::process::{Controller, Fault, Line, Point};
@@ -30,8 +30,8 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// 2026-01-01T00:00:00Z.
-pub(super) const BEGIN: Timestamp = Timestamp(1_767_225_600_000);
+/// When every world begins: 2026-01-01T00:00:00Z.
+pub const BEGIN: Timestamp = Timestamp(1_767_225_600_000);
 
 /// What stands behind the fleet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,8 +97,13 @@ impl World {
 
     /// The same, where what `chaos` draws goes wrong, and it sees all that happens.
     pub fn within(settings: Settings, chance: Chance, chaos: Option<Arc<Chaos>>) -> edge::Result<World> {
-        let natural = chaos.clone().map(|chaos| Natural::new(chaos as Arc<dyn Nature>)).unwrap_or_default();
         let host = Host::new(Clock::virtual_from(BEGIN), Entropy::seeded(settings.seed));
+        let refused = chance.refused.map(|(from, until)| {
+            let (from, until) = (BEGIN.plus(from), BEGIN.plus(until));
+            Arc::new(Refused { clock: host.clock.clone(), from, until }) as Arc<dyn Nature>
+        });
+        let nature = chaos.clone().map(|chaos| chaos as Arc<dyn Nature>).or(refused);
+        let natural = nature.map(Natural::new).unwrap_or_default();
         let late = queue::memory::Late { seed: settings.seed, ..chance.counters };
         let store = queue::memory::Store::within(host.clock.clone(), late, natural.clone());
         let open = |name: &str, dead_letters| {

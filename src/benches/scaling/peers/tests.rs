@@ -36,14 +36,14 @@ fn run(policy: &mut dyn Policy, burst: u64, seconds: u64) -> (u32, u32) {
 
 #[test]
 fn each_stays_at_zero_without_work() {
-    for mut row in rows(20, 0) {
+    for mut row in rows(20, 0, 2.0) {
         assert_eq!(run(row.policy.as_mut(), 0, 3600), (0, 0), "{}", row.name);
     }
 }
 
 #[test]
 fn each_answers_a_burst_within_its_maximum_and_goes_back_to_zero() {
-    for mut row in rows(20, 0) {
+    for mut row in rows(20, 0, 2.0) {
         let (most, last) = run(row.policy.as_mut(), 150, 4 * 3600);
         assert_eq!(last, 0, "{}", row.name);
         assert!((2..=20).contains(&most), "{}: {most}", row.name);

@@ -51,6 +51,22 @@ fn unknown_fields_survive_and_contents_give_the_same_bytes() {
 }
 
 #[test]
+fn a_worker_reads_what_it_needs_and_no_launches() {
+    let mut control = Control { pause: Some(pause()), report_every_ms: 50_000, ..leader().control().clone() };
+    let needed = control.clone();
+    control.estimates = Estimates { service_us: 7, jobs: 30, ..Estimates::default() };
+    control.rest.insert("colour".into(), serde_json::json!([1, 2]));
+    let text = String::from_utf8(control.to_bytes()).unwrap();
+    let crowded = text.replace("\"intents\": []", "\"intents\": [{\"anything\": 1}]");
+    assert_ne!(text, crowded);
+    assert_eq!(Control::glance(crowded.as_bytes()).unwrap(), needed);
+    let version = |v: &str| Control::glance(text.replacen("\"v\": 1", v, 1).as_bytes()).unwrap_err();
+    assert_eq!(version("\"v\": 2"), Unreadable::OtherVersion(2));
+    assert!(matches!(version("\"w\": 1"), Unreadable::Broken(_)));
+    assert!(matches!(Control::glance(b"{"), Err(Unreadable::Broken(_))));
+}
+
+#[test]
 fn large_pools_report_seldom() {
     let cases = [(5, 8, 5_000), (30, 600, 30_000), (30, 1000, 50_000), (30, u32::MAX, 214_748_364_750)];
     for (least, live, expected) in cases {
