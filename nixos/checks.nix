@@ -46,6 +46,25 @@ in
       appliance: builtins.unsafeDiscardStringContext appliance.config.system.build.toplevel.drvPath
     ) (lib.attrValues appliances)
   );
+  # not to be built: whether there is such a machine at all
+  monitor =
+    let
+      machine = lib.nixosSystem {
+        modules = [
+          ./monitor.nix
+          {
+            nixpkgs.hostPlatform = pkgs.stdenv.hostPlatform.system;
+            services.bellows-monitor.enable = true;
+            fileSystems."/".device = "/dev/disk/by-label/root";
+            fileSystems."/".fsType = "ext4";
+            boot.loader.grub.enable = false;
+            system.stateVersion = "26.05";
+          }
+        ];
+      };
+      path = machine.config.system.build.toplevel.drvPath;
+    in
+    pkgs.writeText "monitor" (builtins.unsafeDiscardStringContext path);
   refused =
     assert !refuses "none";
     assert lib.all refuses (lib.attrNames refused);

@@ -8,7 +8,7 @@
 }:
 let
   cfg = config.services.bellows-monitor;
-  has = file: builtins.pathExists (./monitoring + "/${file}");
+  key = "${config.services.grafana.dataDir}/secret-key";
 in
 {
   options.services.bellows-monitor = {
@@ -24,11 +24,11 @@ in
     services.prometheus = {
       enable = true;
       listenAddress = "127.0.0.1";
-      ruleFiles = lib.optional (has "rules.yml") ./monitoring/rules.yml;
+      ruleFiles = [ ./monitoring/rules.yml ];
       scrapeConfigs = [
         {
           job_name = "bellows";
-          scrape_interval = "5s";
+          scrape_interval = "15s";
           static_configs = [ { targets = [ cfg.target ]; } ];
         }
       ];
@@ -36,6 +36,10 @@ in
     services.grafana = {
       enable = true;
       settings.server.http_addr = "127.0.0.1";
+      # 3000 is the web tier's
+      settings.server.http_port = 3001;
+      # for secrets of data sources, of which it has none: one of its own, made at its first start
+      settings.security.secret_key = lib.mkDefault "$__file{${key}}";
       provision = {
         enable = true;
         datasources.settings.datasources = [
@@ -47,13 +51,18 @@ in
             isDefault = true;
           }
         ];
-        dashboards.settings.providers = lib.optional (has "dashboard.json") {
-          name = "bellows";
-          options.path =
-            pkgs.runCommand "dashboards" { }
-              "install -D -m 444 ${./monitoring/dashboard.json} $out/dashboard.json";
-        };
+        dashboards.settings.providers = [
+          {
+            name = "bellows";
+            options.path =
+              pkgs.runCommand "dashboards" { }
+                "install -D -m 444 ${./monitoring/dashboard.json} $out/dashboard.json";
+          }
+        ];
       };
     };
+    systemd.services.grafana.preStart = lib.mkBefore ''
+      [ -e ${key} ] || (umask 077 && head -c 32 /dev/urandom | base64 -w0 >${key})
+    '';
   };
 }

@@ -13,7 +13,7 @@ use crate::edge::engine::Engine;
 use crate::edge::host::{Ending, Host};
 use crate::edge::queue::Queue;
 use bellows_core::answer::Worker;
-use bellows_core::message::{self, Notice, Report, VERSION, WorkerState};
+use bellows_core::message::{self, Endings, Notice, Report, VERSION, WorkerState};
 use bellows_core::pool::{AppTierId, InstanceId};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -81,6 +81,7 @@ impl Identity {
 struct Tally {
     jobs: u64,
     busy: Duration,
+    endings: Endings,
 }
 
 /// Edges and settings, shared by all tasks of the process.
@@ -112,6 +113,7 @@ impl App {
             idle_ms: up.saturating_sub(tally.busy).as_millis() as u64,
             boot_ms: boot.as_millis() as u64,
             in_hand: in_hand as u32,
+            endings: tally.endings,
         });
         let Ok(body) = message::encode(&report) else { return };
         if let Err(e) = self.edges.notices.send(body).await {

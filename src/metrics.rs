@@ -296,8 +296,8 @@ impl Metrics {
         self.classify_duration.with_label_values(&[stage.as_str()]).observe(took.as_secs_f64());
     }
 
-    pub fn job_ended(&self, outcome: Outcome) {
-        self.jobs.with_label_values(&[outcome.as_str()]).inc();
+    pub fn jobs_ended(&self, outcome: Outcome, count: u64) {
+        self.jobs.with_label_values(&[outcome.as_str()]).inc_by(count);
     }
 
     /// An image has its label: a class of the model, never a text of a client.

@@ -87,6 +87,8 @@ def panel(kind, title, about, unit, queries, width, height):
     }
 
 
+# the rest ended without a new answer
+ANSWERED = f'outcome=~"classified|refused|expired|dead_lettered",{HERE}'
 STAGES = [("queue", "bellows_queue_wait_seconds", HERE)] + [
     (stage, "bellows_classify_duration_seconds", f'stage="{stage}",{HERE}')
     for stage in ("fetch", "decode", "infer", "store")
@@ -119,7 +121,7 @@ ROWS = {
             "currencyUSD",
             f"sum(bellows_pool_usd_per_hour{{{HERE}}})",
         ),
-        number("Answers", "A second", "short", rate("bellows_jobs_total")),
+        number("Answers", "A second", "short", rate("bellows_jobs_total", "", ANSWERED)),
         number(
             "Answers within",
             "19 of 20 uploads of the last 5 minutes. Red: slower than a minute",
@@ -163,7 +165,7 @@ ROWS = {
             "short",
             [
                 query(rate("bellows_queue_sent_total", "", f'queue="request_queue",{HERE}'), "in"),
-                query(rate("bellows_jobs_total"), "out"),
+                query(rate("bellows_jobs_total", "", ANSWERED), "out"),
             ],
         ),
         graph("Wait in the queue", "From acceptance to a worker", "s", quantiles("bellows_queue_wait_seconds")),
@@ -244,7 +246,7 @@ ROWS = {
         ),
         graph(
             "How jobs end",
-            "Images a second",
+            "A second; given_back: to be tried again; duplicate: the result was there; lease_lost: it took too long",
             "short",
             [query(rate("bellows_jobs_total", "outcome") + " > 0", "{{outcome}}")],
             stacked=True,

@@ -31,6 +31,9 @@ pub(super) struct Done {
     pub(super) service: Duration,
     /// Fetching, storing, answering. What it waited for a session counts nowhere: that grows with what is in hand.
     pub(super) elsewhere: Duration,
+    /// Results that were there already.
+    pub(super) duplicates: u64,
+    pub(super) lease_lost: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,10 +49,16 @@ pub(super) enum JobEnding {
 
 impl Done {
     pub(super) fn count(&self, tally: &mut Tally) {
-        if self.ending == JobEnding::Answered {
-            tally.jobs += 1;
-            tally.busy += self.service;
+        match self.ending {
+            JobEnding::Answered => {
+                tally.jobs += 1;
+                tally.busy += self.service;
+            }
+            JobEnding::GivenBack => tally.endings.given_back += 1,
+            JobEnding::Nothing | JobEnding::Overdue => {}
         }
+        tally.endings.duplicate += self.duplicates;
+        tally.endings.lease_lost += u64::from(self.lease_lost);
     }
 }
 
@@ -85,6 +94,8 @@ struct Spent {
     engine: Duration,
     waiting: Duration,
     pause: Duration,
+    /// Results that were there already.
+    duplicates: u64,
 }
 
 impl Job {
@@ -93,8 +104,7 @@ impl Job {
         let Job { app, id, delivery, start, abandon } = self;
         let settings = app.settings.clone();
         let lease = Lease::new(app.edges.requests.clone(), delivery, settings.visibility, settings.heartbeat);
-        let mut done =
-            Done { job: id, ending: JobEnding::GivenBack, service: Duration::ZERO, elsewhere: Duration::ZERO };
+        let (mut service, mut elsewhere, mut duplicates) = (Duration::ZERO, Duration::ZERO, 0);
         let work = async {
             tokio::select! {
                 biased;
@@ -106,8 +116,9 @@ impl Job {
             let mut spent = Spent::default();
             let work = app.work(&lease, &abandon, &mut spent);
             let ending = tokio::time::timeout(settings.job_deadline, work).await.unwrap_or(JobEnding::Overdue);
-            done.service = spent.engine + spent.pause;
-            done.elsewhere = began.elapsed().saturating_sub(done.service + spent.waiting);
+            service = spent.engine + spent.pause;
+            elsewhere = began.elapsed().saturating_sub(service + spent.waiting);
+            duplicates = spent.duplicates;
             ending
         };
         let ending = tokio::select! {
@@ -115,7 +126,7 @@ impl Job {
             ending = work => ending,
             () = lease.keep() => JobEnding::Overdue,
         };
-        Done { ending, ..done }
+        Done { job: id, ending, service, elsewhere, duplicates, lease_lost: lease.is_lost() }
     }
 }
 
@@ -147,7 +158,7 @@ impl App {
         let span = tracing::info_span!("request", request_id = %request.request_id);
         let work = async {
             match self.answer(request, lease, abandon, spent).await {
-                Ok(answer) => self.deliver(request, answer).await,
+                Ok(answer) => self.deliver(request, answer, spent).await,
                 Err(stop) => Err(stop),
             }
         };
@@ -266,9 +277,10 @@ impl App {
     }
 
     /// Stores the answer (the first one stored counts), and tells whoever waits.
-    async fn deliver(&self, request: &Request, (answer, stored): (Answer, bool)) -> Result<(), Stop> {
+    async fn deliver(&self, request: &Request, found: (Answer, bool), spent: &mut Spent) -> Result<(), Stop> {
         let began = Instant::now();
-        let answer = if stored { answer } else { self.store(request, answer).await? };
+        let (answer, stored) = if found.1 { found } else { self.store(request, found.0).await? };
+        spent.duplicates += u64::from(stored);
         let store_ms = ms(began.elapsed());
         if self.settings.label_objects
             && let Answer::Classified(c) = &answer
@@ -293,13 +305,14 @@ impl App {
             .map_err(|e| Error::new(Kind::Invalid, "result.read", format!("{name}: {e}")).caused_by(e))
     }
 
-    async fn store(&self, request: &Request, answer: Answer) -> Result<Answer, Stop> {
+    /// The answer that is stored now, and whether another was there before it.
+    async fn store(&self, request: &Request, answer: Answer) -> Result<(Answer, bool), Stop> {
         let name = key::result(request.request_id);
         let body = Bytes::from(serde_json::to_vec(&answer).unwrap_or_default());
         match edge::retry(&self.edges.host, || self.edges.output.put_if_absent(&name, body.clone())).await? {
-            Put::Created => Ok(answer),
+            Put::Created => Ok((answer, false)),
             // somebody was faster, or our own first try took effect: what is stored is the answer
-            Put::Exists => Ok(self.stored(request).await?.unwrap_or(answer)),
+            Put::Exists => Ok((self.stored(request).await?.unwrap_or(answer), true)),
         }
     }
 

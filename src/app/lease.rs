@@ -44,9 +44,13 @@ impl Lease {
         }
     }
 
+    pub(super) fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Relaxed)
+    }
+
     /// Acknowledges the message, unless it is no longer ours.
     pub(super) async fn delete(&self) {
-        if self.lost.load(Ordering::Relaxed) {
+        if self.is_lost() {
             return;
         }
         match self.queue.delete(&self.delivery.receipt).await {

@@ -2,7 +2,7 @@
 
 use super::lead::Lead;
 use crate::edge::queue::{BATCH, Delivery};
-use crate::metrics::Queue as Name;
+use crate::metrics::{Outcome, Queue as Name};
 use bellows_core::message::{self, Confirm, Notice, Parsed, Report};
 use bellows_core::pool::{Heard, Stopped};
 use bellows_core::retire::Nonced;
@@ -66,7 +66,15 @@ impl Lead {
         if heard == Heard::NotOurs {
             return tracing::debug!(instance.id = report.instance_id.0, "a report of an instance that is not ours");
         }
-        self.meter.reported(report);
+        let more = self.meter.reported(report);
+        let endings = [
+            (Outcome::GivenBack, more.given_back),
+            (Outcome::Duplicate, more.duplicate),
+            (Outcome::LeaseLost, more.lease_lost),
+        ];
+        for (outcome, count) in endings {
+            self.cx.metrics.jobs_ended(outcome, count);
+        }
         if let Heard::Registered { boot } = heard {
             self.backoff.succeeded();
             if let Some(boot) = boot {

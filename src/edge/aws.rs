@@ -18,6 +18,7 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use std::error::Error as StdError;
 use std::future::Future;
+use std::sync::LazyLock;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -67,7 +68,7 @@ macro_rules! with_endpoint {
 impl Clients {
     /// Makes the clients. Calls none of the services; region and credentials are looked for in environment and profile.
     ///
-    /// `Invalid` where there is no region.
+    /// `Invalid` where there is no region, `Unavailable` where TLS is needed and nobody is trusted.
     pub async fn open(settings: &Settings) -> Result<Clients> {
         Clients::of(loader(settings).load().await, settings)
     }
@@ -77,6 +78,11 @@ impl Clients {
         if sdk.region().is_none() {
             let how = "no region; set aws.region, or AWS_REGION in the environment";
             return Err(Error::new(Kind::Invalid, "aws.open", how));
+        }
+        if !*TRUSTS && needs_tls(&sdk, settings) {
+            let how = "no certificate authorities are known here, so AWS cannot be asked over TLS; install them \
+                       (Debian: ca-certificates), or name their file in SSL_CERT_FILE";
+            return Err(Error::new(Kind::Unavailable, "aws.open", how));
         }
         Ok(Clients {
             s3: s3(&sdk, settings),
@@ -102,10 +108,27 @@ pub fn loader(settings: &Settings) -> ConfigLoader {
     loader
 }
 
-/// Connections, which clients share that are given clones of it.
+/// Connections, which clients share that are given clones of it. Where no certificate authority is known there is no TLS:
+/// the metadata service and emulators do without.
 pub fn http() -> SharedHttpClient {
-    let tls = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
-    aws_smithy_http_client::Builder::new().pool_idle_timeout(IDLE).tls_provider(tls).build_https()
+    let builder = aws_smithy_http_client::Builder::new().pool_idle_timeout(IDLE);
+    if !*TRUSTS {
+        return builder.build_http();
+    }
+    builder.tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring)).build_https()
+}
+
+/// Whether this system knows certificate authorities.
+static TRUSTS: LazyLock<bool> = LazyLock::new(|| !rustls_native_certs::load_native_certs().certs.is_empty());
+
+/// Whether one of the services is asked over TLS.
+fn needs_tls(sdk: &SdkConfig, settings: &Settings) -> bool {
+    let services = [("S3", &settings.s3), ("SQS", &settings.sqs), ("EC2", &settings.ec2)];
+    services.into_iter().any(|(service, set)| {
+        let of_environment = std::env::var(format!("AWS_ENDPOINT_URL_{service}")).ok();
+        let endpoint = set.as_deref().or(of_environment.as_deref()).or(sdk.endpoint_url());
+        endpoint.is_none_or(|url| !url.starts_with("http://"))
+    })
 }
 
 fn s3(sdk: &SdkConfig, settings: &Settings) -> aws_sdk_s3::Client {

@@ -91,7 +91,7 @@ label!(
 );
 
 label!(
-    /// How a job ended.
+    /// How the work on a message ended: by its answer, or by what its worker reports.
     pub Outcome {
         /// It has its label.
         Classified = "classified",

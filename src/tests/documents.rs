@@ -92,6 +92,11 @@ fn every_metric_is_explained() {
     let names = metrics.lines().filter_map(|line| line.strip_prefix("# HELP ")?.split(' ').next());
     let missing: Vec<&str> = names.filter(|name| !operating.contains(&format!("`{name}"))).collect();
     assert!(missing.is_empty(), "docs/OPERATING.md does not explain {missing:?}");
+    // so is each way in which work ends
+    let endings =
+        metrics.lines().filter_map(|line| line.strip_prefix("bellows_jobs_total{outcome=\"")?.split('"').next());
+    let missing: Vec<&str> = endings.filter(|ending| !operating.contains(&format!("`{ending}`"))).collect();
+    assert!(missing.is_empty(), "docs/OPERATING.md does not explain {missing:?}");
     // and each that it names is there
     let told = operating.split('`').filter(|word| word.starts_with("bellows_"));
     for name in told.map(|word| word.split(['{', ' ']).next().unwrap()) {

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 mod alone;
+mod endings;
 
 const NONCE: Nonce = Nonce(Uuid::from_u128(7));
 

@@ -109,7 +109,7 @@ impl Web {
         match &response.answer {
             Answer::Classified(c) => {
                 let spent = c.timings_ms;
-                metrics.job_ended(Outcome::Classified);
+                metrics.jobs_ended(Outcome::Classified, 1);
                 metrics.labelled(&c.label);
                 metrics.queue_waited(span(spent.queue));
                 let stages = [
@@ -122,11 +122,14 @@ impl Web {
                     metrics.stage(stage, span(ms));
                 }
             }
-            Answer::Failed(failed) => metrics.job_ended(match failed.error.as_str() {
-                "expired" => Outcome::Expired,
-                "dead-lettered" => Outcome::DeadLettered,
-                _ => Outcome::Refused,
-            }),
+            Answer::Failed(failed) => {
+                let outcome = match failed.error.as_str() {
+                    "expired" => Outcome::Expired,
+                    "dead-lettered" => Outcome::DeadLettered,
+                    _ => Outcome::Refused,
+                };
+                metrics.jobs_ended(outcome, 1);
+            }
         }
     }
 }

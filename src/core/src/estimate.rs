@@ -4,14 +4,16 @@
 //! single value moves an estimate far, zero and nonsense move it not at all, and counters that go back only begin anew.
 
 mod boots;
+mod endings;
 mod service;
 #[cfg(test)]
 mod tests;
 mod traffic;
 
-use crate::message::{Report, WebReport};
+use crate::message::{Endings, Report, WebReport};
 use crate::pool::InstanceId;
 use boots::Boots;
+use endings::Told;
 use serde::{Deserialize, Serialize};
 use service::Service;
 use std::time::Duration;
@@ -71,6 +73,7 @@ pub struct Meter {
     service: Service,
     boots: Boots,
     traffic: Traffic,
+    told: Told,
 }
 
 impl Meter {
@@ -80,12 +83,14 @@ impl Meter {
             service: Service::new(priors.service, estimates.service_us, estimates.jobs),
             boots: Boots::new(priors.boot, estimates),
             traffic: Traffic::new(counter_lag),
+            told: Told::default(),
         }
     }
 
-    /// A worker of ours reported.
-    pub fn reported(&mut self, report: &Report) {
+    /// A worker of ours reported. How many messages ended since its last report without a new answer.
+    pub fn reported(&mut self, report: &Report) -> Endings {
         self.service.reported(report);
+        self.told.reported(report)
     }
 
     /// An instance took so long from its launch to ready ([`crate::pool::Heard::Registered`]).
@@ -96,6 +101,7 @@ impl Meter {
     /// An instance is gone.
     pub fn gone(&mut self, instance_id: &InstanceId) {
         self.service.forget(instance_id);
+        self.told.forget(instance_id);
     }
 
     /// What our own web process has accepted and answered since its start.

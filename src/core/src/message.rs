@@ -106,6 +106,20 @@ pub struct Report {
     /// Messages in hand now: a worker at a long job counts no jobs and is not idle all the same.
     #[serde(default)]
     pub in_hand: u32,
+    #[serde(default)]
+    pub endings: Endings,
+}
+
+/// How often a worker's messages ended in another way than with a new answer. Counts since process start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Endings {
+    /// Somebody else shall have it, or it shall be tried again later.
+    pub given_back: u64,
+    /// Its result was there already.
+    pub duplicate: u64,
+    /// The lease ran out while the work went on.
+    pub lease_lost: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

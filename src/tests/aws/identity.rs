@@ -102,6 +102,27 @@ fn without_user_data_that_was_to_be_there_nothing_runs() {
 }
 
 #[test]
+fn a_machine_that_trusts_nobody_is_told_so() {
+    let metadata = Metadata::start(&[("user-data", USER_DATA)]);
+    let nothing = tempfile::tempdir().unwrap();
+    let command = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bellows"));
+        command.args(["run", "--set=backend=aws", "--set=aws.region=us-east-1"]);
+        command.env("AWS_EC2_METADATA_SERVICE_ENDPOINT", &metadata.endpoint).env_remove("AWS_EC2_METADATA_DISABLED");
+        command.env("SSL_CERT_DIR", nothing.path()).env_remove("SSL_CERT_FILE");
+        command
+    };
+    let output = command().output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(69), "{text}");
+    assert!(text.contains("ca-certificates") && text.contains("SSL_CERT_FILE"), "{text}");
+    // what is spoken to in the clear needs none: it goes on, and stops at what does not answer
+    let output = command().arg("--set=aws.endpoint=http://127.0.0.1:9").output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code().is_some_and(|code| code != 101) && !text.contains("ca-certificates"), "{text}");
+}
+
+#[test]
 fn an_instance_whose_tags_name_no_id_says_what_it_found() {
     let ids = format!("meta-data/tags/instance/{}", tag::IDS);
     let metadata = Metadata::start(&[

@@ -1,5 +1,5 @@
 use super::*;
-use crate::message::{VERSION, WorkerState};
+use crate::message::{Endings, VERSION, WorkerState};
 use crate::pool::AppTierId;
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -24,6 +24,7 @@ fn report(instance: u32, jobs: u64, busy_ms: u64) -> Report {
         idle_ms: 0,
         boot_ms: 0,
         in_hand: 0,
+        endings: Endings::default(),
     }
 }
 
@@ -272,4 +273,22 @@ proptest! {
             prop_assert!(meter.unanswered(now) <= arrivals.slow);
         }
     }
+}
+
+#[test]
+fn endings_count_once_from_a_worker_s_first_report_on() {
+    let mut meter = meter();
+    let endings = |given_back, duplicate, lease_lost| Endings { given_back, duplicate, lease_lost };
+    let mut told = |instance, endings| meter.reported(&Report { endings, ..report(instance, 0, 0) });
+    // another leader has counted these
+    assert_eq!(told(1, endings(9, 9, 9)), Endings::default());
+    assert_eq!(told(1, endings(11, 9, 10)), endings(2, 0, 1));
+    assert_eq!(told(1, endings(11, 9, 10)), Endings::default(), "doubled");
+    assert_eq!(told(2, Endings::default()), Endings::default());
+    assert_eq!(told(2, endings(0, 3, 0)), endings(0, 3, 0));
+    // a new process on the same machine
+    assert_eq!(told(1, Endings::default()), Endings::default());
+    assert_eq!(told(1, endings(1, 0, 0)), endings(1, 0, 0));
+    meter.gone(&InstanceId("i-1".into()));
+    assert_eq!(meter.reported(&Report { endings: endings(5, 5, 5), ..report(1, 0, 0) }), Endings::default());
 }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::control::{Claim, Leader, Permit, Settlement, Spec, TTL};
-use crate::message::{Report, VERSION, WorkerState};
+use crate::message::{Endings, Report, VERSION, WorkerState};
 use std::time::Duration;
 
 mod life;
@@ -48,6 +48,7 @@ fn report(n: u32, state: WorkerState, jobs: u64) -> Report {
         idle_ms: 0,
         boot_ms: 5,
         in_hand: 0,
+        endings: Endings::default(),
     }
 }
 

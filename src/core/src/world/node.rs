@@ -1,7 +1,7 @@
 //! One app instance: the shell around [`Worker`] as the app tier has it.
 
 use super::{AT, Duration, World};
-use crate::message::{Confirm, Nonce, Notice, Report, VERSION, WorkerState};
+use crate::message::{Confirm, Endings, Nonce, Notice, Report, VERSION, WorkerState};
 use crate::pool::Named;
 use crate::retire::{Looks, Verdict, judge};
 use crate::worker::{Delivered, Effect, End, Event, JobId, Worker};
@@ -71,6 +71,7 @@ impl Node {
                 idle_ms: 0,
                 boot_ms: 0,
                 in_hand: self.worker.in_hand() as u32,
+                endings: Endings::default(),
             }));
         }
     }
