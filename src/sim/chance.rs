@@ -67,6 +67,10 @@ impl Nature for Refused {
         exact
     }
 
+    fn written(&self, _: &str, _: &str, _: &str) -> Option<String> {
+        None
+    }
+
     fn saw(&self, _: &str, _: Event<'_>) {}
 }
 
