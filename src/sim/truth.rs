@@ -312,6 +312,9 @@ impl Truth {
         if !outsider && self.control.as_ref().is_some_and(|before| before.rest != control.rest) {
             self.violated(format!("newer fields: at {at} {who} did not keep what a newer program wrote"));
         }
+        if !outsider && control.pause.is_none() && self.control.as_ref().is_some_and(|before| before.paused) {
+            self.violated(format!("invariant 14: at {at} {who} lifted a pause"));
+        }
         if self.control.as_ref().is_some_and(|before| before.epoch < control.epoch) && self.live > 0 {
             self.count("new leader with instances live");
         }
