@@ -193,6 +193,7 @@ impl Chaos {
             let mut state = self.state();
             self.record(&mut state, fault.name(), name).then_some(kind)
         });
+        self.state().truth.slowed(who, delay.as_millis() as u64);
         if leg == Leg::Back && fault.is_some() {
             self.state().truth.reply_lost(who, operation, fault == Some(super::Fault::Crash));
         } else if fault.is_none() {

@@ -209,6 +209,8 @@ impl Play {
             sleep(soon.clamp(Duration::from_millis(1), SECOND / 2)).await;
         }
         self.chaos.calm();
+        // what waited for its moment does not come any more
+        self.next_timed = self.chaos.plan.len();
         self.look_after().await?;
         self.resumes_at = None;
         self.set_pause(false, false).await;

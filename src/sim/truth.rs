@@ -134,6 +134,8 @@ struct Process {
     /// A call to give a message back, or to keep it, failed.
     lost_touch_at: Option<u64>,
     counted_at: u64,
+    /// How long its calls took since then, all together.
+    slowed: u64,
     /// Refused launches of late, and by place the last one.
     refusals: Vec<u64>,
     refused_at: BTreeMap<String, (u64, LaunchToken)>,
@@ -269,7 +271,15 @@ impl Truth {
     /// Half a call went well.
     pub fn passed(&mut self, at: u64, who: &str, operation: &str, leg: Leg) {
         if operation == "queue.depth" && leg == Leg::Back {
-            self.process(who).counted_at = at;
+            let process = self.process(who);
+            (process.counted_at, process.slowed) = (at, 0);
+        }
+    }
+
+    /// A call takes so many milliseconds longer.
+    pub fn slowed(&mut self, who: &str, by: u64) {
+        if by > 0 {
+            self.process(who).slowed += by;
         }
     }
 
@@ -301,6 +311,9 @@ impl Truth {
         }
         if !outsider && self.control.as_ref().is_some_and(|before| before.rest != control.rest) {
             self.violated(format!("newer fields: at {at} {who} did not keep what a newer program wrote"));
+        }
+        if !outsider && control.pause.is_none() && self.control.as_ref().is_some_and(|before| before.paused) {
+            self.violated(format!("invariant 14: at {at} {who} lifted a pause"));
         }
         if self.control.as_ref().is_some_and(|before| before.epoch < control.epoch) && self.live > 0 {
             self.count("new leader with instances live");

@@ -131,7 +131,7 @@ pub(super) fn of(seed: u64, span: Duration, machines: bool) -> Vec<Timed> {
         let (operation, kind) = outage(n);
         add(What::Outage(operation, kind), 30, 80_000);
     }
-    add(What::Outage("queue.depth", Kind::Unavailable), 12, 150_000);
+    add(What::Outage("queue.depth", Kind::Unavailable), 30, 150_000);
     add(What::NoCapacity, 20, 60_000);
     add(What::KillWeb, 25, 30_000);
     add(What::RestartWeb, 20, 20_000);
