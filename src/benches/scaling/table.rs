@@ -161,6 +161,9 @@ fn foreseen(threads: usize, plans: &[Plan], trace: &Trace, p99: f64) -> Option<C
 
 fn foresee(plan: &Plan, trace: &Trace, deadline: f64) -> Option<(Figures, f64)> {
     let (grid, settings) = (grid(plan), &plan.settings);
+    if deadline < grid.slot_seconds {
+        return None;
+    }
     let requests = requests(plan, trace);
     let early = requests.iter().take_while(|(at, _)| *at < settings.boot.as_secs_f64()).count();
     if early * 100 > requests.len() {
