@@ -148,7 +148,9 @@ pub fn plans(world: &World, who: &Who, trace: &Trace, seeds: u64) -> Vec<Plan> {
     }
     flags.extend(["--seeds".into(), seeds.to_string()]);
     let mut plans = planned(&flags, trace).unwrap();
-    plans.iter_mut().for_each(|plan| (world.change)(plan, trace));
+    for plan in &mut plans {
+        (world.change)(plan, trace);
+    }
     plans
 }
 

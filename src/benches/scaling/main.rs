@@ -8,7 +8,11 @@
 //!
 //! Exit code 1 where a reference lies below ours on both axes, where ours loses or interrupts something, or where it
 //! thrashes or collapses.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a bench that panics has failed")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a bench that panics has failed, and is timed in real time"
+)]
 #![expect(unused_imports, dead_code, reason = "cargo compiles tests into a bench, too; `cargo test` runs them")]
 
 mod far;

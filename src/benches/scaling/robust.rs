@@ -93,7 +93,9 @@ pub fn run(wanted: &Robust) -> bool {
         }
     }
     println!();
-    faults.iter().for_each(|fault| println!("- {fault}"));
+    for fault in &faults {
+        println!("- {fault}");
+    }
     if faults.is_empty() {
         println!("No thrash, no collapse, nothing lost or interrupted, and no reference below ours on both axes.");
     }

@@ -5,7 +5,7 @@ use super::scaling::bound::{self, Grid, Promise};
 use super::scaling::lean;
 use super::scaling::plan::{self, Clairvoyant};
 use super::traces;
-use bellows::sim::{Figures, Plan, Trace};
+use bellows::sim::{self, Figures, Plan, Trace};
 use std::time::Duration;
 
 /// The values of the one knob beside its default.
@@ -23,6 +23,9 @@ pub struct Table {
     pub policy: Vec<String>,
     #[arg(long, default_value_t = 5)]
     pub seeds: u64,
+    /// What plan and bound are held to [default: the p99 of `deadline`, if it is run]
+    #[arg(long, value_name = "SECONDS")]
+    pub p99: Option<f64>,
     /// Runs at the same time
     #[arg(long, default_value_t = 2)]
     pub jobs: usize,
@@ -30,7 +33,7 @@ pub struct Table {
 
 impl Default for Table {
     fn default() -> Table {
-        Table { trace: traces::RECORDED.map(String::from).into(), policy: Vec::new(), seeds: 5, jobs: 2 }
+        Table { trace: traces::RECORDED.map(String::from).into(), policy: Vec::new(), seeds: 5, p99: None, jobs: 2 }
     }
 }
 
@@ -69,19 +72,21 @@ pub fn run(wanted: &Table) -> bool {
                 faults.push(format!("{}: {} lost, interrupted, or did not come to rest", trace.name, cell.who));
             }
         }
-        if let Some(p99) = cells.iter().find(|cell| cell.who == DEFAULT).map(|cell| cell.p99.median) {
-            let plans = jobs::plans(&world, &ours(DEFAULT, &[]), &trace, wanted.seeds);
+        let ours = cells.iter().find(|cell| cell.who == DEFAULT).map(|cell| cell.p99.median);
+        if let Some(p99) = wanted.p99.or(ours) {
+            let plans = jobs::plans(&world, &jobs::ours(DEFAULT, &[]), &trace, wanted.seeds);
             cells.extend(wanted.wants(PLAN).then(|| foreseen(wanted.jobs, &plans, &trace, p99)).flatten());
             if wanted.wants(BOUND) {
-                let hours = at_once(wanted.jobs, &plans, |plan| least(plan, &trace, p99));
-                let hours = Middle::of(hours);
+                let hours = Middle::of(at_once(wanted.jobs, &plans, |plan| least(plan, &trace, p99)));
                 println!("\n{}: {BOUND} at p99 {p99:.2} s: {:.2} instance-hours", trace.name, hours.median);
             }
         }
         print(&trace.name, wanted.seeds, &cells);
     }
-    faults.iter().for_each(|fault| println!("{fault}"));
-    if faults.is_empty() {
+    for fault in &faults {
+        println!("{fault}");
+    }
+    if faults.is_empty() && wanted.wants(DEFAULT) {
         println!("\nNo reference lies below ours on both axes; ours lost and interrupted nothing and came to rest.");
     }
     faults.is_empty()
@@ -103,6 +108,14 @@ pub fn dominated(place: &str, cells: &[Cell], is_ours: impl Fn(&Cell) -> bool) -
     faults
 }
 
+/// When each request of a run comes and how long it takes, in seconds: what plan and bound are told.
+fn requests(plan: &Plan, trace: &Trace) -> Vec<(f64, f64)> {
+    let seed = plan.settings.seed;
+    let later = sim::later(seed);
+    let service = |nth| plan.chance.service(plan.settings.service, seed, nth).as_secs_f64();
+    (1..).zip(trace.arrivals(seed)).map(|(nth, at)| ((later + at).as_secs_f64(), service(nth))).collect()
+}
+
 fn grid(plan: &Plan) -> Grid {
     let slot_seconds = plan.settings.service.as_secs_f64();
     Grid { slot_seconds, units: 1 }
@@ -121,7 +134,7 @@ fn bounded(plan: &Plan) -> bound::World {
 /// Instance-hours that any policy pays which answers all but a hundredth within `p99` seconds.
 fn least(plan: &Plan, trace: &Trace, p99: f64) -> f64 {
     let promise = Promise { deadline_seconds: p99, late_share: 0.01 };
-    let seconds = bound::instance_seconds(&lean::requests(plan, trace), bounded(plan), promise, grid(plan));
+    let seconds = bound::instance_seconds(&requests(plan, trace), bounded(plan), promise, grid(plan));
     eprintln!("{} / {BOUND} / seed {}: {seconds:?}", trace.name, plan.settings.seed);
     seconds.unwrap_or(f64::NAN) / 3600.0
 }
@@ -148,7 +161,10 @@ fn foreseen(threads: usize, plans: &[Plan], trace: &Trace, p99: f64) -> Option<C
 
 fn foresee(plan: &Plan, trace: &Trace, deadline: f64) -> Option<(Figures, f64)> {
     let (grid, settings) = (grid(plan), &plan.settings);
-    let requests = lean::requests(plan, trace);
+    if deadline < grid.slot_seconds {
+        return None;
+    }
+    let requests = requests(plan, trace);
     let early = requests.iter().take_while(|(at, _)| *at < settings.boot.as_secs_f64()).count();
     if early * 100 > requests.len() {
         return None; // a run begins too late to launch a boot ahead of these

@@ -46,14 +46,6 @@ fn millis(span: Duration) -> u64 {
     span.as_micros().div_ceil(1000) as u64
 }
 
-/// When each request of a run comes and how long it takes, in seconds: what `bound` and `plan` are told.
-pub fn requests(plan: &Plan, trace: &Trace) -> Vec<(f64, f64)> {
-    let seed = plan.settings.seed;
-    let later = later(seed);
-    let service = |nth| plan.chance.service(plan.settings.service, seed, nth).as_secs_f64();
-    (1..).zip(trace.arrivals(seed)).map(|(nth, at)| ((later + at).as_secs_f64(), service(nth))).collect()
-}
-
 struct Run<'a> {
     plan: &'a Plan,
     now: u64,
@@ -106,7 +98,7 @@ pub fn run(plan: &Plan, trace: &Trace, name: &str, policy: &mut dyn Policy) -> O
 impl<'a> Run<'a> {
     fn new(plan: &'a Plan) -> Run<'a> {
         let settings = &plan.settings;
-        let latencies = Histogram::new_with_bounds(1, LONGEST_MS, 3).expect("bounds that hdrhistogram takes");
+        let latencies = Histogram::new_with_bounds(1, LONGEST_MS, 3).unwrap();
         let mut events = BinaryHeap::from([Reverse((0, Event::Tick))]);
         if let Some((_, until)) = plan.chance.refused {
             events.push(Reverse((millis(until), Event::Capacity)));
