@@ -160,10 +160,10 @@ in
         NoNewPrivileges = true;
         PrivateDevices = true;
         PrivateMounts = true;
-        PrivateTmp = true;
+        PrivateTmp = "disconnected";
         PrivateUsers = true;
         ProtectClock = true;
-        ProtectControlGroups = true;
+        ProtectControlGroups = "strict";
         ProtectHome = true;
         ProtectHostname = true;
         ProtectKernelLogs = true;
@@ -172,6 +172,7 @@ in
         ProtectProc = "invisible";
         ProtectSystem = "strict";
         RemoveIPC = true;
+        # AF_UNIX: systemd is told through such a socket
         RestrictAddressFamilies = [
           "AF_INET"
           "AF_INET6"
@@ -181,7 +182,7 @@ in
         RestrictRealtime = true;
         RestrictSUIDSGID = true;
         SystemCallArchitectures = "native";
-        SystemCallErrorNumber = "EPERM";
+        # whoever calls anything else is ended
         SystemCallFilter = [
           "@system-service"
           "~@privileged"

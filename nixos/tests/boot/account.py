@@ -70,6 +70,8 @@ allow_anonymous = true
 wait = "20m"
 [pool]
 max_instances = 1
+# "deadline" keeps an instance for about as long as boots take, which is minutes here
+policy = "backlog"
 hold = "10s"
 boot_prior = "5m"
 [app]

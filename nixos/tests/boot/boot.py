@@ -73,21 +73,25 @@ def check_report(name, told, ports):
     assert told["failed"].strip() == "", told
 
 
-def build(daemon):
-    images = {}
-    for role in ("web", "app"):
-        told = Image(HERE / f"evaluated/{role}.json", BOOT / f"images/{role}.raw", daemon).build()
-        images[role] = told
+def make(role, name):
+    return Image(HERE / f"evaluated/{role}.json", BOOT / f"images/{name}.raw", BOOT / "daemon").build()
+
+
+def make_both():
+    images = {role: make(role, role) for role in ("web", "app")}
+    for role, told in images.items():
         mib = {key: round(told[key] / 2**20, 1) for key in ("bytes", "uki_bytes", "initrd_bytes")}
         store = round(told["partitions"]["usr-x86-64"][1] / 2**20, 1)
         say(f"{role} image: {mib['bytes']} MiB (store {store}, kernel image {mib['uki_bytes']}), sha256 {told['sha256']}")
-    for role, first in images.items():
-        again = BOOT / f"images/{role}-again.raw"
-        second = Image(HERE / f"evaluated/{role}.json", again, daemon).build()
-        assert second["sha256"] == first["sha256"], f"two builds of {role} differ"
-        again.unlink()
-    say("built again: the same sha256, both")
     return images
+
+
+def build():
+    for role, first in make_both().items():
+        second = make(role, f"{role}-again")
+        assert second["sha256"] == first["sha256"], f"two builds of {role} differ"
+        (BOOT / f"images/{role}-again.raw").unlink()
+    say("built again: the same sha256, both")
 
 
 def times(machine, told):
@@ -189,12 +193,28 @@ def stand_still(account):
         web.off()
 
 
+def hardening(account):
+    """What of the unit is not as strict as it could be, each made so: the daemon does not get ready."""
+    for name, (role, strict, sign) in STRICTER.items():
+        told = account.told(role, "i-0000000000000004")
+        told["user-data"] += "app_tier_id = 1\n" if role == "app" else ""
+        drop_in = {"systemd.unit-dropin.bellows.service": f"[Service]\n{strict}\n"}
+        machine = Machine(name, BOOT / f"images/{role}.raw", told, drop_in)
+        try:
+            _, _, found = machine.wait(sign, PATIENCE, refuse=STARTED)
+            time.sleep(5)
+            assert machine.at(STARTED) is None, f"{name} got ready all the same"
+            say(f"{role} with {strict.split()[-1]!r}: {found.group(0)!r}")
+        finally:
+            machine.off()
+
+
 def parse():
     parser = argparse.ArgumentParser()
     parser.add_argument("--daemon", required=True)
     parser.add_argument("--photograph", required=True)
     parser.add_argument("--label", required=True)
-    parser.add_argument("--only", choices=["build", "stages", "tamper", "stand-still"], action="append")
+    parser.add_argument("--only", choices=list(STEPS), action="append")
     return parser.parse_args()
 
 
@@ -212,27 +232,40 @@ tell restarted $again
 """
 KILL, STOP = (RESTART.replace("@signal@", signal) for signal in ("KILL", "STOP"))
 BEGUN = time.monotonic()
+# by name: the tier, what is stricter, and what is said then
+STRICTER = {
+    # systemd is told through a socket that it is ready
+    "no-unix-sockets": (
+        "web",
+        "RestrictAddressFamilies=\nRestrictAddressFamilies=AF_INET AF_INET6",
+        "Address family not supported.*systemd cannot be told",
+    ),
+    # the metadata service, queues and buckets are out of reach
+    "no-network": ("app", "PrivateNetwork=yes", "bellows.service: .*code=exited, status=69"),
+}
+STEPS = {
+    "build": lambda _, account: build(),
+    "stages": lambda chosen, account: stages(account, chosen.photograph, chosen.label),
+    "tamper": lambda _, account: tamper(account),
+    "stand-still": lambda _, account: stand_still(account),
+    "hardening": lambda _, account: hardening(account),
+}
 
 
 def main():
     chosen = parse()
-    daemon = BOOT / "daemon"
-    subprocess.run(["strip", "-o", daemon, chosen.daemon], check=True)
+    subprocess.run(["strip", "-o", BOOT / "daemon", chosen.daemon], check=True)
     (BOOT / "images").mkdir(exist_ok=True)
     only = chosen.only or ["build", "stages", "tamper"]
     passed = 0
-    steps = {
-        "build": lambda _: build(daemon),
-        "stages": lambda account: stages(account, chosen.photograph, chosen.label),
-        "tamper": tamper,
-        "stand-still": stand_still,
-    }
-    for name, step in steps.items():
+    if "build" not in only:
+        make_both()
+    for name, step in STEPS.items():
         if name not in only:
             continue
         account = None if name == "build" else Account()
         try:
-            step(account)
+            step(chosen, account)
             passed += 1
         except Exception as e:
             say(f"{name} FAILED: {e!r}")
