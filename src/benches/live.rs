@@ -176,8 +176,10 @@ fn simulated(trace: &Trace, measured: Measured, seed: u64, folder: &Path) -> Fig
     std::fs::write(&table, text).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_bellows"));
     command.arg("simulate").arg("--trace").arg(&table).args(["--json", "--service-cv=0", "--boot-unbilled=0ms"]);
-    // what is measured has the pause in it
-    command.arg(format!("--service={}us", measured.service.saturating_sub(PAUSE).as_micros()));
+
+    // what is measured has the pause in it; whole milliseconds are what a time is given in
+    let engine = measured.service.saturating_sub(PAUSE).max(Duration::from_millis(1));
+    command.arg(format!("--service={}ms", engine.as_millis()));
     command.arg(format!("--boot={}ms", measured.boot.as_millis()));
     command.arg(format!("--seeds={seed}"));
     command.args(SETTINGS.map(|setting| format!("--set={setting}")));

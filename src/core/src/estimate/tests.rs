@@ -175,13 +175,13 @@ fn an_instance_that_is_gone_is_forgotten() {
 fn arrivals_are_counted_by_window() {
     let mut meter = meter();
     meter.own(10, 0, AT(100));
-    meter.own(12, 0, AT(191));
+    meter.own(12, 0, AT(189));
     meter.own(17, 0, AT(200));
     meter.heard(&web(1, 500, 500), AT(200));
     meter.heard(&web(1, 503, 500), AT(205));
     assert_eq!(meter.arrivals(AT(205)), Arrivals { fast: 8, recent: 10, slow: 20 });
-    assert_eq!(meter.arrivals(AT(219)), Arrivals { fast: 0, recent: 10, slow: 20 });
-    assert_eq!(meter.arrivals(AT(220)), Arrivals { fast: 0, recent: 10, slow: 10 });
+    assert_eq!(meter.arrivals(AT(218)), Arrivals { fast: 3, recent: 10, slow: 20 });
+    assert_eq!(meter.arrivals(AT(221)), Arrivals { fast: 0, recent: 8, slow: 10 });
     assert_eq!(meter.arrivals(AT(325)), Arrivals::default(), "a rate that is over is none");
     assert_eq!(meter.estimates(AT(205)).arrivals_ks, 166);
 }

@@ -12,13 +12,13 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 /// Instances beyond the load, in square roots of the load times its peakedness.
-const BETA: f64 = 0.35;
+const BETA: f64 = 0.33;
 /// Peakedness is the variance of the requests in a fast window over their mean: one where they come independently, more
 /// where they come together. It is learned over so many looks at the rates (five minutes), from no look more than this,
 /// and believed up to so much.
 const PEAKEDNESS_LOOKS: f64 = 60.0;
 const MOST_A_LOOK: f64 = 10.0;
-const MOST_PEAKEDNESS: f64 = 2.0;
+const MOST_PEAKEDNESS: f64 = 2.3;
 /// The surge detector believes so many standard deviations less than it counts.
 const DOUBT: f64 = 1.6;
 /// Rates are looked at so often, and no oftener: on every submit they would take the maximum of the noise.

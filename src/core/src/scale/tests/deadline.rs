@@ -34,8 +34,8 @@ fn kept(observation: &Observation, history: &mut History) -> u64 {
 #[test]
 fn the_rate_is_staffed_with_its_square_root() {
     let slow = |count| arriving(count, 0, seen(0, 0, 20));
-    assert_eq!(needed(&slow(240)), 5, "2 a second at 2 s: 4 + 0.35 * 2 = 4.7");
-    assert_eq!(needed(&Observation { slots: 2, ..slow(240) }), 3, "2 + 0.35 * 1.41");
+    assert_eq!(needed(&slow(240)), 5, "2 a second at 2 s: 4 + 0.33 * 2 = 4.66");
+    assert_eq!(needed(&Observation { slots: 2, ..slow(240) }), 3, "2 + 0.33 * 1.41");
     assert_eq!(needed(&slow(2)), 1);
     assert_eq!(needed(&slow(1)), 0, "one arrival is no rate");
 }
@@ -44,24 +44,24 @@ fn the_rate_is_staffed_with_its_square_root() {
 fn requests_that_come_together_are_staffed_for() {
     let mut history = History::default();
     let steady = |look: u64, fast| at(5 * look, arriving(2400, fast, seen(0, 0, 60)));
-    // 20 a second at 2 s: 40 + 0.35 * 6.3; 280 of them in 14 s
-    let alone = (0..200).map(|look| needs(&steady(look, 280), &mut history).0).max();
+    // 20 a second at 2 s: 40 + 0.33 * 6.3; 320 of them in 16 s
+    let alone = (0..200).map(|look| needs(&steady(look, 320), &mut history).0).max();
     assert_eq!(alone, Some(43));
-    let together = (200..500).map(|look| needs(&steady(look, 280 - 27 + 54 * (look % 2)), &mut history).0).max();
+    let together = (200..500).map(|look| needs(&steady(look, 320 - 28 + 56 * (look % 2)), &mut history).0).max();
     assert_eq!(
         together,
         Some(44),
-        "40 + 0.35 * (40 * 2)^0.5: 27 more or 27 less are a variance of 2.6 means, and 2 are believed"
+        "40 + 0.33 * (40 * 2.3)^0.5: 28 more or 28 less are a variance of 2.45 means, and 2.3 are believed"
     );
-    assert_eq!(needs(&steady(1000, 280), &mut history).0, 44, "one calm look does not undo it");
-    let calm = (1001..1300).map(|look| needs(&steady(look, 280), &mut history).0).last();
+    assert_eq!(needs(&steady(1000, 320), &mut history).0, 44, "one calm look does not undo it");
+    let calm = (1001..1300).map(|look| needs(&steady(look, 320), &mut history).0).last();
     assert_eq!(calm, Some(43));
 }
 
 #[test]
 fn a_surge_is_believed_by_what_is_surely_there() {
     let fast = |count| Observation { service: Duration::from_secs(10), ..arriving(0, count, seen(0, 0, 20)) };
-    assert_eq!(needed(&fast(100)), 63, "(100 - 1.6 * 10) / 14 a second at 10 s: 60 + 0.35 * 7.75");
+    assert_eq!(needed(&fast(100)), 55, "(100 - 1.6 * 10) / 16 a second at 10 s: 52.5 + 0.33 * 7.25");
     assert_eq!(needed(&fast(1)), 0, "1 - 1.6 * 1 is none");
 }
 
