@@ -33,7 +33,8 @@ const FASTER: f64 = 40.0;
 const THINNER: u64 = 16;
 const PAUSE: Duration = Duration::from_millis(500);
 /// Of both the daemon and the simulation.
-const SETTINGS: [&str; 4] = ["backend=local", "app.pause=500ms", "pool.max_instances=12", "pool.latency_target=5s"];
+const SETTINGS: [&str; 5] =
+    ["backend=local", "app.pause=500ms", "pool.service_prior=500ms", "pool.max_instances=12", "pool.latency_target=5s"];
 /// More than ever wait at once: none begins late for want of a client.
 const CLIENTS: usize = 400;
 const LOOK_EVERY: Duration = Duration::from_millis(50);

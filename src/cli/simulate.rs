@@ -203,7 +203,7 @@ fn chance(args: &Simulate, loaded: &Loaded, config: &Config) -> Chance {
     let believed = |key: &str, configured, measured| {
         if loaded.origin(key) == Origin::Default { measured } else { configured }
     };
-    let boot = args.boot_unbilled + args.boot;
+    let (service, boot) = (args.service + *config.app.pause, args.boot_unbilled + args.boot);
     let counters = if config.is_local() {
         sim::Late { lag: args.counter_lag.unwrap_or_default(), ..sim::Late::default() }
     } else {
@@ -218,7 +218,7 @@ fn chance(args: &Simulate, loaded: &Loaded, config: &Config) -> Chance {
         least_bill: if config.is_local() { Duration::ZERO } else { Duration::from_mins(1) },
         refused: None,
         priors: Some(Priors {
-            service: believed("pool.service_prior", *config.pool.service_prior, args.service),
+            service: believed("pool.service_prior", *config.pool.service_prior, service),
             boot: believed("pool.boot_prior", config.boot_prior(), boot),
         }),
     }
@@ -250,7 +250,8 @@ fn simulate(args: &Simulate, loaded: &Loaded, traces: &[Trace]) -> Result<Vec<(O
     let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
     done.sort_by_key(|(nth, _)| *nth);
     let outcomes = done.into_iter().map(|(_, outcome)| outcome.map_err(|e| e.to_string()));
-    outcomes.map(|outcome| outcome.map(|outcome| with_figures(outcome, usd, args.service))).collect()
+    let service = args.service + *loaded.config.app.pause;
+    outcomes.map(|outcome| outcome.map(|outcome| with_figures(outcome, usd, service))).collect()
 }
 
 fn with_figures(outcome: Outcome, usd: f64, service: Duration) -> (Outcome, Figures) {

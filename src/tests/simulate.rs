@@ -111,6 +111,14 @@ fn what_the_configuration_says_is_what_is_simulated() {
     assert!(run["p99_seconds"].as_f64().unwrap() < 15.0, "{run}");
 }
 
+/// A worker that pauses is busy: whoever forgets it launches one instance for all of these, and learns better slowly.
+#[test]
+fn the_pause_after_an_image_is_part_of_its_time() {
+    let runs = json(&["--seeds", "1", "--service", "10ms", "--service-cv", "0", "--set", "app.pause=1990ms"]);
+    assert_eq!(runs[0]["launches"], 20);
+    assert!(runs[0]["p99_seconds"].as_f64() < Some(58.0), "{}", runs[0]["p99_seconds"]);
+}
+
 #[test]
 fn a_table_that_makes_no_sense_is_told_with_its_line() {
     let dir = tempfile::tempdir().unwrap();
