@@ -121,6 +121,8 @@ struct Known {
     rest: BTreeMap<String, serde_json::Value>,
     /// Ids of launches that are written down and not settled.
     intended: BTreeSet<AppTierId>,
+    /// Instances of launches that are still written down: no list has told of them yet.
+    unlisted: BTreeSet<InstanceId>,
 }
 
 /// What one process knows and did.
@@ -322,7 +324,10 @@ impl Truth {
             self.planned.entry(intent.token).or_insert(at);
         }
         let intended = control.intents_unsettled().flat_map(|intent| intent.ids.clone()).collect();
-        let known = Known { epoch: control.epoch, paused: control.pause.is_some(), rest: control.rest, intended };
+        let named = control.intents.iter().flat_map(|intent| &intent.instances);
+        let unlisted = named.map(|named| named.instance_id.clone()).collect();
+        let known =
+            Known { epoch: control.epoch, paused: control.pause.is_some(), rest: control.rest, intended, unlisted };
         self.control = Some(known.clone());
         self.process(who).read = Some((at, known));
     }

@@ -2,6 +2,7 @@
 
 use super::{About, Name, Truth};
 use bellows_core::message::{Confirm, TerminateRequest};
+use bellows_core::pool::InstanceId;
 
 /// From reading the counters to acting on them, beside the time that calls take: dead letters are answered for 2 s.
 const LONGEST_ROUND: u64 = 5000;
@@ -109,10 +110,14 @@ impl Truth {
             _ => false,
         });
         let outstanding = outstanding.count() as u32 + 1;
-        // what ended a moment ago may be on its last list, and what is about to be launched counts
-        let known = |instance: &&super::Instance| instance.ended_at.is_none_or(|ended| at < ended + LISTED_FOR);
+        // what ended a moment ago may be on its last list; of what is still written down no list has told a new leader, and
+        // what is about to be launched counts
+        let written = |id: &InstanceId| self.control.as_ref().is_some_and(|control| control.unlisted.contains(id));
+        let known = |(id, instance): &(&InstanceId, &super::Instance)| {
+            instance.ended_at.is_none_or(|ended| at < ended + LISTED_FOR) || written(id)
+        };
         let intended = self.control.as_ref().map_or(0, |control| control.intended.len());
-        let active = (self.instances.values().filter(known).count() + intended) as u32;
+        let active = (self.instances.iter().filter(known).count() + intended) as u32;
         if outstanding > active {
             self.violated(format!("invariant 7: at {at} {outstanding} are asked to retire, {active} are active"));
         }
