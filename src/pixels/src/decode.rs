@@ -46,7 +46,12 @@ pub(super) fn decode(
     // 16 bits of four channels a pixel, twice: the image itself and what a decoder needs beside it.
     limits.max_alloc = Some(max_pixels.saturating_mul(16));
     decoder.set_limits(limits).map_err(failed)?;
-    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    let orientation = match format {
+        // its decoder also looks for one inside of frames, and makes room for as much as is said there
+        Format::WebP => webp::exif(bytes).and_then(Orientation::from_exif_chunk),
+        _ => decoder.orientation().ok(),
+    };
+    let orientation = orientation.unwrap_or(Orientation::NoTransforms);
     let pixels = Pixels::of(DynamicImage::from_decoder(decoder).map_err(failed)?);
     Ok(Decoded { pixels, window: Window::whole(width, height), width, height, orientation })
 }

@@ -82,6 +82,9 @@ fn prepare_as(format: Format, bytes: &[u8], input: &Input, limits: Limits) -> Re
     let resized = Plan::resizes(input);
     let limit = if resized { limits.max_pixels } else { limits.max_pixels.min(MAX_PIXELS_UNRESIZED) };
     let check = |width: u32, height: u32| {
+        if width == 0 || height == 0 {
+            return Err(format.undecodable(format!("it is {width} x {height} pixels large")));
+        }
         let within = u64::from(width) * u64::from(height) <= limit && width.max(height) <= MAX_SIDE;
         if within { Ok(()) } else { Err(ImageError::TooManyPixels { width, height, limit }) }
     };

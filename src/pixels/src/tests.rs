@@ -278,6 +278,18 @@ fn what_lies_in_an_image_may_not_be_larger_than_one() {
     assert!(matches!(prepare(tiff, &input(), LIMITS), Err(ImageError::Undecodable { format: "TIFF", .. })));
 }
 
+#[test]
+fn an_image_without_pixels_is_none() {
+    // found by fuzzing: 10,288 x 0, and a frame that is larger
+    let gif = b"GIF87a\x30\x28\0\0\x82\0\0\xed\x1c\x74\xd4\x1c\x73\xed\x1b\x36\xd3\x1c\x36\xec\x08\x6f\xd4\x08\x70\xed\x07\x2e\xd4\
+        \x07\x2e\x2c\x08\0\0\0\x31\x07\0\0\x40\x08\xff\0\x0f\x08\x3c\x60\xa0\x23\xff\xff\xff\xff\xff\xff\xff\xff\x6c\xcc\xa8\x12\
+        \xa4\x4a\x3b";
+    let unresized = Input { size: None, resize: Resize::None, crop: Crop::None, ..input() };
+    for input in [input(), unresized] {
+        assert!(matches!(prepare(gif, &input, LIMITS), Err(ImageError::Undecodable { format: "GIF", .. })));
+    }
+}
+
 /// CRC-32 as PNG has it.
 fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(u32::MAX, |crc, byte| {
