@@ -42,7 +42,7 @@ fuzz_target!(|bytes: &[u8]| {
 });
 
 /// Fields of all kinds of notices.
-const NOTICE: &str = "kind v nonce epoch app_tier_id instance_id state slots jobs busy_ms idle_ms boot_ms in_hand web_id \
+const NOTICE: &str = "kind v nonce epoch app_tier_id instance_id state slots jobs busy_ms idle_ms boot_ms in_hand endings web_id \
                       accepted_total answered_total oldest_submitted_at";
 
 /// A message, if it is one: written it reads the same, and fields that nobody knows change nothing.
