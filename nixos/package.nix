@@ -13,6 +13,7 @@ rustPlatform.buildRustPackage {
       ../Cargo.toml
       ../Cargo.lock
       ../models
+      ../terraform/prices.json
       (lib.fileset.difference ../src ../src/fuzz)
     ];
   };
