@@ -38,14 +38,14 @@ pub struct Estimates {
 }
 
 /// Windows of [`Arrivals`].
-pub const FAST: Duration = Duration::from_secs(16);
+pub const FAST: Duration = Duration::from_secs(15);
 pub const RECENT: Duration = Duration::from_secs(30);
 pub const SLOW: Duration = Duration::from_mins(2);
 
 /// How many requests arrived of late: what the policies see of the past.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Arrivals {
-    /// In the last 16 s.
+    /// In the last 15 s.
     pub fast: u64,
     /// In the last 30 s.
     pub recent: u64,

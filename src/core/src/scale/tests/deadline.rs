@@ -34,8 +34,8 @@ fn kept(observation: &Observation, history: &mut History) -> u64 {
 #[test]
 fn the_rate_is_staffed_with_its_square_root() {
     let slow = |count| arriving(count, 0, seen(0, 0, 20));
-    assert_eq!(needed(&slow(240)), 5, "2 a second at 2 s: 4 + 0.33 * 2 = 4.66");
-    assert_eq!(needed(&Observation { slots: 2, ..slow(240) }), 3, "2 + 0.33 * 1.41");
+    assert_eq!(needed(&slow(240)), 5, "2 a second at 2 s: 4 + 0.35 * 2 = 4.7");
+    assert_eq!(needed(&Observation { slots: 2, ..slow(240) }), 3, "2 + 0.35 * 1.41");
     assert_eq!(needed(&slow(2)), 1);
     assert_eq!(needed(&slow(1)), 0, "one arrival is no rate");
 }
@@ -44,25 +44,25 @@ fn the_rate_is_staffed_with_its_square_root() {
 fn requests_that_come_together_are_staffed_for() {
     let mut history = History::default();
     let steady = |look: u64, fast| at(5 * look, arriving(2400, fast, seen(0, 0, 60)));
-    // 20 a second at 2 s: 40 + 0.33 * 6.3; 320 of them in 16 s
-    let alone = (0..200).map(|look| needs(&steady(look, 320), &mut history).0).max();
+    // 20 a second at 2 s: 40 + 0.35 * 6.3; 300 of them in 15 s
+    let alone = (0..200).map(|look| needs(&steady(look, 300), &mut history).0).max();
     assert_eq!(alone, Some(43));
-    let together = (200..500).map(|look| needs(&steady(look, 320 - 28 + 56 * (look % 2)), &mut history).0).max();
+    let together = (200..500).map(|look| needs(&steady(look, 300 - 27 + 54 * (look % 2)), &mut history).0).max();
     assert_eq!(
         together,
         Some(44),
-        "40 + 0.33 * (40 * 2.3)^0.5: 28 more or 28 less are a variance of 2.45 means, and 2.3 are believed"
+        "40 + 0.35 * (40 * 2.3)^0.5: 27 more or 27 less are a variance of 2.43 means, and 2.3 are believed"
     );
-    assert_eq!(needs(&steady(1000, 320), &mut history).0, 44, "one calm look does not undo it");
-    let calm = (1001..1300).map(|look| needs(&steady(look, 320), &mut history).0).last();
+    assert_eq!(needs(&steady(1000, 300), &mut history).0, 44, "one calm look does not undo it");
+    let calm = (1001..1300).map(|look| needs(&steady(look, 300), &mut history).0).last();
     assert_eq!(calm, Some(43));
 }
 
 #[test]
 fn a_surge_is_believed_by_what_is_surely_there() {
     let fast = |count| Observation { service: Duration::from_secs(10), ..arriving(0, count, seen(0, 0, 20)) };
-    assert_eq!(needed(&fast(100)), 55, "(100 - 1.6 * 10) / 16 a second at 10 s: 52.5 + 0.33 * 7.25");
-    assert_eq!(needed(&fast(1)), 0, "1 - 1.6 * 1 is none");
+    assert_eq!(needed(&fast(100)), 58, "(100 - 1.7 * 10) / 15 a second at 10 s: 55.3 + 0.35 * 7.44");
+    assert_eq!(needed(&fast(1)), 0, "1 - 1.7 * 1 is none");
 }
 
 #[test]
@@ -131,34 +131,47 @@ fn rates_and_backlogs_are_kept_by_the_measured_boot() {
 }
 
 /// After bursts at seconds, each of as much work as so many instances do within the target (less the second that an image
-/// takes itself): what is kept in the second `then`.
-fn kept_after(bursts: &[(u64, u64)], then: u64) -> u64 {
+/// takes itself): what is kept in the second `then`, when so many came within the last two minutes.
+fn kept_after(bursts: &[(u64, u64)], then: u64, slow: u64) -> u64 {
     let mut history = History::default();
     for (second, instances) in bursts {
-        assert_eq!(needs(&at(*second, waiting(14 * instances, 0)), &mut history).0, *instances);
+        let mut burst = at(*second, waiting(14 * instances, 0));
+        burst.arrivals.recent = 14 * instances;
+        assert_eq!(needs(&burst, &mut history).0, *instances);
     }
-    kept(&at(then, waiting(0, 20)), &mut history)
+    kept(&at(then, arriving(slow, 0, waiting(0, 20))), &mut history)
 }
 
 #[test]
-fn six_busy_slots_of_the_last_eighteen_hold_the_pool() {
+fn six_busy_slots_of_the_last_twenty_hold_the_pool() {
     let six: Vec<(u64, u64)> = (0..6).map(|slot| (30 * slot, 9 - slot)).collect();
-    assert_eq!(kept_after(&six, 240), 4, "what the least of six needed");
-    assert_eq!(kept_after(&six[1..], 240), 0, "five bursts teach nothing");
-    assert_eq!(kept_after(&six, 539), 4);
-    assert_eq!(kept_after(&six, 540), 0, "the first is too long ago");
+    assert_eq!(kept_after(&six, 240, 0), 4, "what the least of six needed");
+    assert_eq!(kept_after(&six[1..], 240, 0), 0, "five bursts teach nothing");
+    assert_eq!(kept_after(&six, 599, 0), 4);
+    assert_eq!(kept_after(&six, 600, 0), 0, "the first is too long ago");
     let mut one: Vec<(u64, u64)> = (0..6).map(|burst| (burst * 5, 9)).collect();
-    assert_eq!(kept_after(&one, 240), 0, "six bursts within half a minute are one");
+    assert_eq!(kept_after(&one, 240, 0), 0, "six bursts within half a minute are one");
     one.push((29, 1));
     one.extend((1..6).map(|slot| (30 * slot, 9)));
-    assert_eq!(kept_after(&one, 240), 9, "of a slot the largest counts");
+    assert_eq!(kept_after(&one, 240, 0), 9, "of a slot the largest counts");
 }
 
 #[test]
-fn what_half_of_the_last_half_hour_needed_holds_the_pool() {
+fn what_half_of_the_last_half_hour_needed_holds_the_pool_while_requests_come() {
     let now = 30 * 59 + 29;
-    let long_ago: Vec<(u64, u64)> = (0..31).map(|slot| (30 * slot, 4)).collect();
-    assert_eq!(kept_after(&long_ago, now), 4, "thirty-one of sixty, and nothing for a quarter of an hour");
-    assert_eq!(kept_after(&long_ago[1..], now), 0, "thirty are no half");
-    assert_eq!(kept_after(&long_ago, now + 1), 0, "the first is too long ago");
+    let long_ago: Vec<(u64, u64)> = (0..30).map(|slot| (30 * slot, 4)).collect();
+    assert_eq!(kept_after(&long_ago, now, 2), 4, "thirty of sixty, and nothing for a quarter of an hour");
+    assert_eq!(kept_after(&long_ago[1..], now, 2), 1, "twenty-nine are no half");
+    assert_eq!(kept_after(&long_ago, now + 1, 2), 1, "the first is too long ago");
+    assert_eq!(kept_after(&long_ago, now, 1), 0, "whoever they were for is gone");
+}
+
+#[test]
+fn what_waits_for_capacity_is_no_burst_that_comes_back() {
+    let mut history = History::default();
+    for slot in 0..20 {
+        let stuck = at(30 * slot, waiting(280, 0));
+        assert_eq!(needs(&stuck, &mut history).0, 19, "280 s of work in 15 s");
+    }
+    assert_eq!(kept(&at(660, waiting(0, 19)), &mut history), 1, "the one that any work needs");
 }
