@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 /// Instances beyond the load, in square roots of the load times its peakedness.
-const BETA: f64 = 0.35;
+const BETA: f64 = 0.33;
 /// Peakedness is the variance of the requests in a fast window over their mean: one where they come independently, more
 /// where they come together. It is learned over so many looks at the rates (five minutes), from no look more than this,
 /// and believed up to so much.
@@ -33,7 +33,7 @@ const SLOT: Duration = Duration::from_secs(30);
 /// So many of the last slots, and how many of them must have needed as much: bursts that come back within minutes, and,
 /// as long as anything comes at all, what half of the last half hour needed.
 const BURSTS: (u64, usize) = (20, 6);
-const HALF: (u64, usize) = (60, 30);
+const HALF: (u64, usize) = (60, 31);
 
 /// What the rule remembers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

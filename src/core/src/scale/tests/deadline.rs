@@ -34,8 +34,8 @@ fn kept(observation: &Observation, history: &mut History) -> u64 {
 #[test]
 fn the_rate_is_staffed_with_its_square_root() {
     let slow = |count| arriving(count, 0, seen(0, 0, 20));
-    assert_eq!(needed(&slow(240)), 5, "2 a second at 2 s: 4 + 0.35 * 2 = 4.7");
-    assert_eq!(needed(&Observation { slots: 2, ..slow(240) }), 3, "2 + 0.35 * 1.41");
+    assert_eq!(needed(&slow(240)), 5, "2 a second at 2 s: 4 + 0.33 * 2 = 4.66");
+    assert_eq!(needed(&Observation { slots: 2, ..slow(240) }), 3, "2 + 0.33 * 1.41");
     assert_eq!(needed(&slow(2)), 1);
     assert_eq!(needed(&slow(1)), 0, "one arrival is no rate");
 }
@@ -44,14 +44,14 @@ fn the_rate_is_staffed_with_its_square_root() {
 fn requests_that_come_together_are_staffed_for() {
     let mut history = History::default();
     let steady = |look: u64, fast| at(5 * look, arriving(2400, fast, seen(0, 0, 60)));
-    // 20 a second at 2 s: 40 + 0.35 * 6.3; 300 of them in 15 s
+    // 20 a second at 2 s: 40 + 0.33 * 6.3; 300 of them in 15 s
     let alone = (0..200).map(|look| needs(&steady(look, 300), &mut history).0).max();
     assert_eq!(alone, Some(43));
     let together = (200..500).map(|look| needs(&steady(look, 300 - 27 + 54 * (look % 2)), &mut history).0).max();
     assert_eq!(
         together,
         Some(44),
-        "40 + 0.35 * (40 * 2.3)^0.5: 27 more or 27 less are a variance of 2.43 means, and 2.3 are believed"
+        "40 + 0.33 * (40 * 2.3)^0.5: 27 more or 27 less are a variance of 2.43 means, and 2.3 are believed"
     );
     assert_eq!(needs(&steady(1000, 300), &mut history).0, 44, "one calm look does not undo it");
     let calm = (1001..1300).map(|look| needs(&steady(look, 300), &mut history).0).last();
@@ -61,7 +61,7 @@ fn requests_that_come_together_are_staffed_for() {
 #[test]
 fn a_surge_is_believed_by_what_is_surely_there() {
     let fast = |count| Observation { service: Duration::from_secs(10), ..arriving(0, count, seen(0, 0, 20)) };
-    assert_eq!(needed(&fast(100)), 58, "(100 - 1.7 * 10) / 15 a second at 10 s: 55.3 + 0.35 * 7.44");
+    assert_eq!(needed(&fast(100)), 58, "(100 - 1.7 * 10) / 15 a second at 10 s: 55.3 + 0.33 * 7.44");
     assert_eq!(needed(&fast(1)), 0, "1 - 1.7 * 1 is none");
 }
 
@@ -159,9 +159,9 @@ fn six_busy_slots_of_the_last_twenty_hold_the_pool() {
 #[test]
 fn what_half_of_the_last_half_hour_needed_holds_the_pool_while_requests_come() {
     let now = 30 * 59 + 29;
-    let long_ago: Vec<(u64, u64)> = (0..30).map(|slot| (30 * slot, 4)).collect();
-    assert_eq!(kept_after(&long_ago, now, 2), 4, "thirty of sixty, and nothing for a quarter of an hour");
-    assert_eq!(kept_after(&long_ago[1..], now, 2), 1, "twenty-nine are no half");
+    let long_ago: Vec<(u64, u64)> = (0..31).map(|slot| (30 * slot, 4)).collect();
+    assert_eq!(kept_after(&long_ago, now, 2), 4, "thirty-one of sixty, and nothing for a quarter of an hour");
+    assert_eq!(kept_after(&long_ago[1..], now, 2), 1, "thirty are no half");
     assert_eq!(kept_after(&long_ago, now + 1, 2), 1, "the first is too long ago");
     assert_eq!(kept_after(&long_ago, now, 1), 0, "whoever they were for is gone");
 }
