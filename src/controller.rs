@@ -63,8 +63,10 @@ pub struct Settings {
     pub report_every: Duration,
     /// How long an instance that no list shows counts; zero where lists are exact.
     pub unlisted_grace: Duration,
-    /// How long a receive of terminate requests waits before the queue is believed to be empty.
+    /// How long a receive of terminate requests waits before the queue is believed to be empty, and for how long what it
+    /// brings is ours.
     pub cancel_wait: Duration,
+    pub visibility: Duration,
     /// Most accepted and unanswered images, and how long uploads wait for their answer.
     pub max_backlog: Option<u64>,
     pub web_wait: Duration,

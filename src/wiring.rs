@@ -363,6 +363,7 @@ fn controller_settings(config: &Config, kind: Leading) -> controller::Settings {
         report_every: config.report_every(0),
         unlisted_grace: kind.unlisted_grace,
         cancel_wait: kind.cancel_wait,
+        visibility: *config.queue.visibility,
         max_backlog: config.web.max_backlog.set(),
         web_wait: *config.web.wait,
         retention: controller::Retention {

@@ -58,6 +58,7 @@ impl Lead {
     async fn run(&mut self, mut cancel: Cancel) -> u32 {
         let (never, queue) = (CancellationToken::new(), self.cx.edges.terminate_requests.clone());
         while let Some(most) = cancel.ask() {
+            let ours_until = self.cx.now().saturating_add(self.cx.settings.visibility);
             let received = queue.receive(most as usize, self.cx.settings.cancel_wait, &never).await;
             let received = received.unwrap_or_else(|e| {
                 tracing::warn!(error = %e, "terminate requests cannot be read");
@@ -69,6 +70,8 @@ impl Lead {
             for (delivery, met) in received.iter().zip(met) {
                 let succeeded = self.settle_request(delivery, met).await;
                 if let Met::TakeBack(nonce) = met {
+                    // SQS says that it deleted what somebody else has meanwhile, and does not
+                    let succeeded = succeeded && self.cx.now() < ours_until;
                     cancel.deleted(&mut self.requests, nonce, succeeded, self.cx.now());
                 }
             }

@@ -206,6 +206,7 @@ impl World {
             report_every: settings.report_every,
             unlisted_grace: if processes { Duration::ZERO } else { UNLISTED_GRACE },
             cancel_wait: if processes { Duration::ZERO } else { Duration::from_secs(1) },
+            visibility: settings.visibility,
             max_backlog: None,
             web_wait: Duration::from_mins(5),
             retention: settings.retention,
