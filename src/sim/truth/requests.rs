@@ -7,6 +7,8 @@ use bellows_core::message::{self, Notice, Parsed, Request, TerminateRequest};
 
 /// Calls that were slow are over after so many milliseconds.
 const SLOWEST: u64 = 15_000;
+/// The way of a receive and the way back from a deletion, with the wait between.
+const BOTH_WAYS: u64 = 25_000;
 
 /// What an image of this world is: its file name says what is to be answered.
 pub fn label(file: &str) -> String {
@@ -149,7 +151,8 @@ impl Truth {
     pub(super) fn deleted(&mut self, at: u64, who: &str, number: u64, comes_again: bool) {
         let Some(message) = self.messages.get_mut(&number) else { return };
         let (queue, about, sent) = (message.queue, message.about.clone(), (message.sent_at, message.again));
-        message.lease = None;
+        // whatever the receive and this call took: whoever deletes knows that it was in time
+        let in_time = message.lease.take().is_some_and(|lease| at + BOTH_WAYS < lease.until);
         message.again |= comes_again;
         if !comes_again {
             self.messages.remove(&number);
@@ -161,7 +164,9 @@ impl Truth {
                     self.violated(format!("invariant 1: at {at} {who} deleted the request {id}, which has no answer"));
                 }
             }
-            (Name::TerminateRequest, About::Terminate(request)) => self.request_deleted(at, who, sent, &request),
+            (Name::TerminateRequest, About::Terminate(request)) => {
+                self.request_deleted(at, who, sent, in_time, &request)
+            }
             _ => {}
         }
     }

@@ -128,6 +128,7 @@ impl Truth {
         at: u64,
         who: &str,
         (sent_at, again): (u64, bool),
+        in_time: bool,
         request: &TerminateRequest,
     ) {
         if !who.starts_with("web") {
@@ -137,9 +138,9 @@ impl Truth {
         if !current {
             return self.count("void terminate request swept");
         }
-        // one that is about to expire may be void in its eyes already
+        // one that is about to expire may be void in its eyes already, and one that it hardly held any more lost
         let confirmed = self.processes.values().any(|process| process.confirmed.contains(&request.nonce));
-        let valid = at + 2000 < sent_at + 2 * self.limits.job_deadline && !confirmed && !again;
+        let valid = at + 2000 < sent_at + 2 * self.limits.job_deadline && !confirmed && !again && in_time;
         let process = self.process(who);
         process.cancelled += 1;
         process.cancelled_valid += u64::from(valid);
