@@ -131,6 +131,8 @@ struct Process {
     /// The control object when it was last read, and when.
     read: Option<(u64, Known)>,
     read_before: Option<(u64, Known)>,
+    /// That was the last object that it read.
+    got_control: bool,
     received: Vec<u64>,
     deleted_at: u64,
     /// A call to give a message back, or to keep it, failed.
@@ -233,12 +235,14 @@ impl Truth {
                 let known = self.control.clone();
                 let process = self.process(who);
                 process.read_before = std::mem::replace(&mut process.read, known.map(|known| (at, known)));
+                process.got_control = true;
             }
             Event::Launched { named, place } => self.launched(at, who, named, place),
             Event::NotLaunched { place, token } => self.not_launched(at, who, place, token),
             Event::Terminated { instance } => self.terminated(at, who, instance),
             Event::Ended { instance } => self.ended(at, instance),
-            Event::Got { .. } | Event::Listed { .. } => {}
+            Event::Got { .. } => self.process(who).got_control = false,
+            Event::Listed { .. } => {}
         }
     }
 
@@ -258,7 +262,9 @@ impl Truth {
             }
             "bucket.get" => {
                 let process = self.process(who);
-                process.read = process.read_before.take();
+                if process.got_control {
+                    process.read = process.read_before.take();
+                }
             }
             "fleet.launch" if !dies => self.count("launch that timed out but happened"),
             "queue.delete" | "queue.extend" => self.process(who).unsure += 1,
