@@ -165,7 +165,7 @@ impl Truth {
                 }
             }
             (Name::TerminateRequest, About::Terminate(request)) => {
-                self.request_deleted(at, who, sent, in_time, &request)
+                self.request_deleted(at, who, sent, in_time, &request);
             }
             _ => {}
         }
