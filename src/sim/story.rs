@@ -266,8 +266,9 @@ impl Play {
         let random = draw(self.chaos.seed, 80, name, 0);
         let machines = self.scenario.settings.kind == Kind::Machines;
         let owner = if machines && random.is_multiple_of(3) { format!("after-{name}") } else { "first".into() };
-        // who holds the lock of one machine is alone on it
-        let owner = if self.webs.is_empty() { owner } else { format!("beside-{name}") };
+        // who holds the lock of one machine is alone on it, and so is who waits to start there
+        let alone = self.webs.is_empty() && self.due.iter().all(|(_, due)| *due != owner);
+        let owner = if alone { owner } else { format!("beside-{name}") };
         self.due.push((Instant::now() + SECOND * (random / 8 % 30) as u32, owner));
     }
 

@@ -297,6 +297,9 @@ fn a_counter_that_is_stuck_counts_as_zero_until_it_changes() {
     assert_eq!((stuck.demand, stuck.act.request, stuck.inputs.stuck), (0, 3, true));
     let gone = decide(&Observation { now: Duration::from_secs(91), memory: stuck.memory, ..seen(3, 0, 0) }, &lagging);
     assert_eq!(gone.act.launch, 0, "with nobody there to receive it stays zero");
+    let still = after(&gone, 689, seen(3, 0, 0));
+    assert_eq!(still.act.launch, 0);
+    assert_eq!(after(&still, 690, seen(3, 0, 0)).act.launch, 3, "after ten minutes somebody looks again");
     let empty = after(&decide(&seen(0, 0, 3), &lagging), 90, seen(0, 0, 3));
     assert!(!empty.inputs.stuck, "what stays at zero is not stuck");
     let changed = after(&gone, 200, seen(4, 0, 0));
