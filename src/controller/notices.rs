@@ -76,8 +76,8 @@ impl Lead {
             self.cx.metrics.jobs_ended(outcome, count);
         }
         if let Heard::Registered { boot } = heard {
-            self.backoff.succeeded();
             if let Some(boot) = boot {
+                self.backoff.succeeded(self.cx.now().saturating_sub(boot));
                 self.meter.booted(boot);
             }
             let boot_ms = boot.unwrap_or_default().as_millis() as u64;

@@ -129,6 +129,7 @@ impl Lead {
     /// The next launch waits.
     pub(super) fn failed_launch(&mut self, code: LaunchFailure) {
         self.cx.metrics.launch_failed(code);
-        self.not_before = self.cx.now() + self.backoff.failed();
+        let now = self.cx.now();
+        self.not_before = now + self.backoff.failed(now);
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Backoff {
     failures: u32,
+    failed_at: Duration,
 }
 
 /// The pause after the first failure, doubled with each further one.
@@ -14,8 +15,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 impl Backoff {
-    /// Counts a failure: how long not to try.
-    pub fn failed(&mut self) -> Duration {
+    /// Counts a failure at `now` since process start: how long not to try.
+    pub fn failed(&mut self, now: Duration) -> Duration {
+        self.failed_at = now;
         let pause = (FIRST_PAUSE * 2u32.saturating_pow(self.failures.min(16))).min(LONGEST_PAUSE);
         self.failures = self.failures.saturating_add(1);
         pause
@@ -26,8 +28,11 @@ impl Backoff {
         FIRST_PAUSE
     }
 
-    pub fn succeeded(&mut self) {
-        self.failures = 0;
+    /// What was launched then works. Of failures since it says nothing.
+    pub fn succeeded(&mut self, launched_at: Duration) {
+        if launched_at >= self.failed_at {
+            self.failures = 0;
+        }
     }
 }
 
@@ -86,11 +91,13 @@ mod tests {
 
     #[test]
     fn pauses_grow_to_a_bound_and_a_success_forgets_them() {
-        let mut backoff = Backoff::default();
-        let pauses: Vec<u64> = (0..10).map(|_| backoff.failed().as_millis() as u64).collect();
+        let (mut backoff, at) = (Backoff::default(), Duration::from_secs);
+        let pauses: Vec<u64> = (0..10).map(|second| backoff.failed(at(second)).as_millis() as u64).collect();
         assert_eq!(pauses, [200, 400, 800, 1600, 3200, 6400, 12_800, 25_600, 30_000, 30_000]);
-        backoff.succeeded();
-        assert_eq!(backoff.failed(), FIRST_PAUSE);
+        backoff.succeeded(at(8));
+        assert_eq!(backoff.failed(at(10)), LONGEST_PAUSE, "it was launched before the last failure");
+        backoff.succeeded(at(10));
+        assert_eq!(backoff.failed(at(11)), FIRST_PAUSE);
     }
 
     #[test]
