@@ -30,9 +30,11 @@ pub enum Odd {
 /// What took effect at an edge. `queue` and `bucket` are names, `message` a message's number.
 #[derive(Clone, Copy, Debug)]
 pub enum Event<'a> {
+    /// `late`: others see it some time after.
     Sent {
         queue: &'a str,
         message: u64,
+        late: bool,
         body: &'a str,
     },
     /// `until`: milliseconds of the world's clock at which the lease runs out.

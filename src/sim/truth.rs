@@ -208,7 +208,10 @@ impl Truth {
     /// Something took effect.
     pub fn saw(&mut self, at: u64, who: &str, event: &Event<'_>) {
         match *event {
-            Event::Sent { queue, message, body } => self.sent(at, who, queue, message, body),
+            Event::Sent { queue, message, late, body } => {
+                let message_sent = self.sent(at, who, queue, body, late);
+                self.messages.insert(message, message_sent);
+            }
             Event::Received { message, receives, until, .. } => {
                 self.received(at, who, message, receives, until.saturating_sub(BEGIN.0));
             }

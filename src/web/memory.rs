@@ -125,7 +125,7 @@ struct Mapped {
 }
 
 /// From here on it is a large one.
-const LARGE: usize = 256 * 1024;
+const LARGE: usize = 32 * 1024;
 /// What one begins with that may become large.
 const UNKNOWN: usize = 8 * 1024;
 

@@ -30,7 +30,7 @@ const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(100);
 const LAST_ANSWERS: Duration = Duration::from_secs(5);
 /// Largest request head in bytes, and most headers in it. Each connection that has sent a large body keeps a buffer of
 /// this size until its answer.
-const MAX_HEAD: usize = 32 * 1024;
+const MAX_HEAD: usize = 16 * 1024;
 const MAX_HEADERS: usize = 128;
 /// Connections at the metrics listener.
 const METRICS_CONNECTIONS: usize = 32;

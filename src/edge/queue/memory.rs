@@ -306,9 +306,11 @@ impl Queue {
     /// In some worlds a lease ends before its time.
     fn cut_short(&self, state: &mut State, lease: (u64, u64), now: Timestamp) {
         let Held::Ours(lane, place) = state.leased(self, lease, now) else { return };
-        if self.shared.natural.odd(Odd::LeaseCutShort, self.wire.who()).is_some()
+        let (natural, who) = (&self.shared.natural, self.wire.who());
+        if natural.odd(Odd::LeaseCutShort, who).is_some()
             && let Some(message) = state.shelves[lane].take(place)
         {
+            natural.saw(who, Event::Extended { queue: &self.settings.name, message: place.1, until: now.0 });
             state.shelves[lane].put(place, Message { visible_at: now, ..message }, now);
         }
     }
@@ -336,7 +338,8 @@ impl Api for Queue {
             state.pass(self, now);
             state.last += 1;
             let place = (now, state.last);
-            natural.saw(who, Event::Sent { queue: &self.settings.name, message: place.1, body: &body });
+            let late = !delay.is_zero();
+            natural.saw(who, Event::Sent { queue: &self.settings.name, message: place.1, late, body: &body });
             let message = Message { body, visible_at: now.plus(delay), receives: 0, lease: 0 };
             state.places.insert(place.1, (self.lane, place));
             state.shelves[self.lane].put(place, message, now);

@@ -123,7 +123,7 @@ impl Nature for Chaos {
             Event::Put { bucket, key, existed, .. } => {
                 record.line(at, who, format_args!("put {bucket} {key}{}", if existed { " again" } else { "" }));
             }
-            Event::Sent { queue, message, body } => {
+            Event::Sent { queue, message, body, .. } => {
                 record.line(
                     at,
                     who,

@@ -16,7 +16,7 @@ pub fn label(file: &str) -> String {
 }
 
 impl Truth {
-    pub(super) fn sent(&mut self, at: u64, who: &str, queue: &str, number: u64, body: &str) {
+    pub(super) fn sent(&mut self, at: u64, who: &str, queue: &str, body: &str, late: bool) -> Message {
         let (queue, about) = match queue {
             "request_queue" => (Name::Request, self.requested(at, who, body)),
             "dead_letter_queue" => (Name::Dead, About::Other),
@@ -28,9 +28,9 @@ impl Truth {
                 }
                 _ => (Name::TerminateRequest, About::Other),
             },
-            _ => (Name::Notices, self.noticed(at, who, body)),
+            _ => (Name::Notices, self.noticed(at, who, body, late)),
         };
-        self.messages.insert(number, Message { queue, about, lease: None, sent_at: at, again: false });
+        Message { queue, about, lease: None, sent_at: at, again: false }
     }
 
     fn requested(&mut self, at: u64, who: &str, body: &str) -> About {
@@ -50,7 +50,7 @@ impl Truth {
         About::Request(id)
     }
 
-    fn noticed(&mut self, at: u64, who: &str, body: &str) -> About {
+    fn noticed(&mut self, at: u64, who: &str, body: &str, late: bool) -> About {
         match message::parse::<Notice>(body) {
             Parsed::Ok(Notice::Confirm(confirm)) => {
                 self.confirms(at, who, &confirm);
@@ -58,7 +58,8 @@ impl Truth {
             }
             Parsed::Ok(Notice::Report(report)) => {
                 if let Some(instance) = self.instances.get_mut(&report.instance_id) {
-                    instance.reported_at = Some(at);
+                    // nobody can heed in time what comes late
+                    instance.reported_at = instance.reported_at.filter(|_| late).or(Some(at));
                 }
                 About::Other
             }
@@ -118,7 +119,9 @@ impl Truth {
                 if receives > 1 {
                     self.count("request delivered again");
                 }
-                if before.as_ref().is_some_and(|lease| lease.until > at && lease.who != who) {
+                // the first of them knows nothing of it where the message was given twice
+                let believes = |lease: &Lease| lease.until.max(lease.since + self.limits.visibility) > at;
+                if before.as_ref().is_some_and(|lease| lease.who != who && lease.known && believes(lease)) {
                     self.count("request held by two");
                 }
                 if let Some(lease) = before {

@@ -18,6 +18,9 @@ use std::time::Duration;
 pub const UNLISTED_GRACE: Duration = Duration::from_mins(10);
 /// How long the ends of instances are remembered: confirmations come late and twice, and stale lists show the dead.
 const REMEMBERED: Duration = Duration::from_mins(30);
+/// Where not one of several workers is heard, what failed is more likely what carries their reports than all of them at
+/// once: they are given so many times longer.
+const ALL_SILENT: u32 = 3;
 /// An instance that was asked to end and is still listed is asked again after this.
 const ASK_AGAIN: Duration = Duration::from_secs(10);
 
@@ -31,7 +34,12 @@ pub struct Roster {
     listed_at: Option<Duration>,
     /// When all reports that had been sent were last read.
     drained_at: Option<Duration>,
-    took_over: Duration,
+    /// When the last report came, of whomever.
+    heard_at: Duration,
+    /// Several workers are ready, and none of them was heard for long.
+    deaf: bool,
+    /// Silence counts from here: our taking over, or the first report after a time without any.
+    listening_since: Duration,
 }
 
 impl Roster {
@@ -44,7 +52,9 @@ impl Roster {
             settled: BTreeMap::new(),
             listed_at: None,
             drained_at: None,
-            took_over: now,
+            heard_at: now,
+            deaf: false,
+            listening_since: now,
         };
         for intent in control.intents.iter().filter(|intent| intent.settled || !intent.instances.is_empty()) {
             for named in &intent.instances {
@@ -125,6 +135,10 @@ impl Roster {
         if member.app_tier_id != report.app_tier_id {
             return Heard::NotOurs;
         }
+        self.heard_at = now;
+        if std::mem::take(&mut self.deaf) {
+            self.listening_since = now;
+        }
         member.reported(report, now)
     }
 
@@ -149,27 +163,34 @@ impl Roster {
     }
 
     /// Who is to be ended now, and why; not those that were asked a moment ago. Say [`Roster::asked`] of each.
-    pub fn ends(&self, permit: &Permit, deadlines: Deadlines, now: Duration) -> Vec<(InstanceId, Cause)> {
+    pub fn ends(&mut self, permit: &Permit, deadlines: Deadlines, now: Duration) -> Vec<(InstanceId, Cause)> {
         if !permit.holds(now) {
             return Vec::new();
         }
+        let several = self.members.values().filter(|member| member.life == Life::Ready).count() > 1;
+        self.deaf = several && self.silent(self.heard_at, deadlines.hung / 2);
         let asked = |m: &Member| m.asked_at.is_some_and(|at| now.saturating_sub(at) < ASK_AGAIN);
         let due = self.members.iter().filter(|(_, member)| !asked(member));
         due.filter_map(|(id, m)| Some((id.clone(), self.cause(m, deadlines)?))).collect()
     }
 
     fn cause(&self, member: &Member, deadlines: Deadlines) -> Option<Cause> {
-        // a report that we could not read is no silence
-        let silent = |since, span| self.drained_at.is_some_and(|at| at.saturating_sub(since) >= span);
         match member.life {
             Life::Retiring => Some(Cause::Confirmed),
-            Life::Booting => silent(member.booting_since, deadlines.register).then_some(Cause::NeverRegistered),
+            Life::Booting => self.silent(member.booting_since, deadlines.register).then_some(Cause::NeverRegistered),
             Life::Ready => {
-                let last = member.report.map_or(self.took_over, |report| report.at).max(self.took_over);
-                silent(last, deadlines.hung).then_some(Cause::Hung)
+                let reported_at = member.report.map(|report| report.at);
+                let last = reported_at.unwrap_or_default().max(self.listening_since);
+                let times = if self.deaf { ALL_SILENT } else { 1 };
+                self.silent(last, deadlines.hung.saturating_mul(times)).then_some(Cause::Hung)
             }
             Life::Terminating | Life::Gone => None,
         }
+    }
+
+    /// Whether there was no report from `since` on for so long; one that we could not read is no silence.
+    fn silent(&self, since: Duration, span: Duration) -> bool {
+        self.drained_at.is_some_and(|at| at.saturating_sub(since) >= span)
     }
 
     /// The fleet was asked to end this instance. Moves nothing: only what is observed does.

@@ -210,13 +210,35 @@ fn who_falls_silent_is_hung() {
     let (_, mut roster) = begin(UNLISTED_GRACE);
     roster.listed(&list(&[(1, State::Running), (2, State::Running)]), AT(1), AT(1));
     roster.reported(&report(1, WorkerState::Ready, 1), AT(10));
-    roster.reported(&report(2, WorkerState::Ready, 1), AT(20));
+    roster.reported(&report(2, WorkerState::Ready, 1), AT(26));
     roster.drained(AT(39));
     assert!(roster.ends(&leave(), LATE, AT(500)).is_empty(), "reads failed since: no silence");
     roster.drained(AT(40));
     assert_eq!(roster.ends(&leave(), LATE, AT(40)), [(name(1), Cause::Hung)]);
     roster.reported(&report(1, WorkerState::Ready, 1), AT(41));
     assert!(roster.ends(&leave(), LATE, AT(41)).is_empty(), "it spoke");
+}
+
+#[test]
+fn one_of_several_is_hung_only_while_others_are_heard() {
+    let (_, mut roster) = begin(UNLISTED_GRACE);
+    let ready = |roster: &mut Roster, n, at| roster.reported(&report(n, WorkerState::Ready, 1), AT(at));
+    let silent_at = |roster: &mut Roster, at| {
+        roster.drained(AT(at));
+        roster.ends(&leave(), LATE, AT(at)).len()
+    };
+    roster.listed(&list(&[(1, State::Running), (2, State::Running)]), AT(1), AT(1));
+    ready(&mut roster, 1, 10);
+    ready(&mut roster, 2, 11);
+    assert_eq!(silent_at(&mut roster, 60), 0, "their reports do not arrive");
+    ready(&mut roster, 2, 62);
+    ready(&mut roster, 2, 80);
+    assert_eq!(silent_at(&mut roster, 91), 0, "they arrive again: the other one has its time to speak");
+    assert_eq!(silent_at(&mut roster, 92), 1, "it had");
+    ready(&mut roster, 1, 93);
+    ready(&mut roster, 2, 94);
+    assert_eq!(silent_at(&mut roster, 182), 0, "all are silent");
+    assert_eq!(silent_at(&mut roster, 183), 1, "for too long");
 }
 
 #[test]
