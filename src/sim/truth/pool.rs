@@ -76,13 +76,16 @@ impl Truth {
             self.violated(format!("invariant 14: at {at} {who} ended {} {why}", id.0));
         }
         let Some(instance) = self.instances.get(id).filter(|instance| instance.ended_at.is_none()) else { return };
-        if instance.confirmed || instance.doomed {
+        if instance.confirmed {
             return;
+        }
+        if instance.doomed {
+            return self.count("a worker that hangs ended");
         }
         let silent_for = at - instance.reported_at.unwrap_or(instance.launched_at);
         let (least, cause) = match instance.reported_at {
             None => (290_000, "an instance that never was ready ended"),
-            Some(_) => (self.limits.report_every * 3, "an instance that hung ended"),
+            Some(_) => (self.limits.report_every * 3, "a worker whose reports did not come ended"),
         };
         if silent_for < least {
             self.violated(format!("invariant 2: at {at} {who} ended {}, silent for {silent_for} ms only", id.0));
